@@ -1,0 +1,50 @@
+# `make` alone says what there is. Variables: PYTHON, TARGET (cpu or cuda), ARGS,
+# and for `serve`: CONFIG, MODEL, PORT.
+
+PYTHON ?= python3
+BIN := .venv/bin
+SETUP = $(PYTHON) -m cli.setup $(if $(TARGET),--target $(TARGET)) \
+	$(if $(filter environment% command%,$(origin PYTHON)),--python-chosen)
+SERVE_FLAGS = $(if $(CONFIG),--config $(CONFIG)) $(if $(MODEL),--model $(MODEL)) \
+	$(if $(PORT),--port $(PORT))
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-dev serve test lint format bench bench-overhead lock clean
+
+help:  ## This list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup:  ## Install everything into .venv (quick when nothing changed)
+	@$(SETUP)
+
+setup-dev:  ## The same with the test and lint tools
+	@$(SETUP) --dev
+
+# exec: the shell makes way, so that Ctrl-C reaches roundhouse once and make sees its exit code.
+serve: setup  ## Serve: make serve [CONFIG=file] [MODEL=name] [PORT=8000] [ARGS=...]
+	@exec $(BIN)/roundhouse serve $(SERVE_FLAGS) $(ARGS)
+
+test: setup-dev  ## Run the tests: make test [ARGS="-m engine -x"]
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: setup-dev  ## Style, types and the layers of the house
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup-dev  ## Let ruff put the style right
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: bench-overhead  ## Run the benchmarks
+
+bench-overhead: setup-dev  ## What the router adds to an engine: make bench-overhead [ARGS=...]
+	$(BIN)/python -m benchmarks.overhead $(ARGS)
+
+lock: setup-dev  ## Resolve pyproject.toml anew and write requirements/
+	$(BIN)/python -m cli.lock
+
+clean:  ## Remove .venv and the caches
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
