@@ -1,0 +1,227 @@
+"""The config: what `models:`, `server:` and the rest may say. Reading files is config_file.py's."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from common.units import Duration
+
+EngineName = Literal["vllm", "openai"]
+PolicyName = Literal["least_loaded", "round_robin"]
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]*")
+_REMOTE = re.compile(r"https?://[^\s]+")
+
+
+def is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def check_name(name: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise ValueError(
+            f"{name!r} is no name for a model; letters, digits and . _ : / @ + - are allowed"
+        )
+
+
+class Section(BaseModel):
+    """A mapping in the file. Unknown keys are errors; values do not change after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class ServerConfig(Section):
+    """Where the endpoint listens, and what it lets in."""
+
+    host: str = Field(
+        "127.0.0.1", description="Address to listen on; another than loopback needs api_keys."
+    )
+    port: Annotated[int, Field(ge=1, le=65535)] = 8000
+    api_keys: tuple[str, ...] = Field(
+        (),
+        description='Accepted keys, as Bearer or x-api-key; "${env.NAME}" reads the environment.',
+    )
+    drain_timeout_s: Duration = Field(
+        30.0,
+        alias="drain_timeout",
+        description="On SIGTERM, how long accepted requests may finish.",
+    )
+    max_queued: Annotated[int, Field(ge=0)] = Field(
+        1024, description="Requests a model may have waiting for a free slot; past it, 429."
+    )
+    queue_timeout_s: Duration = Field(
+        120.0,
+        alias="queue_timeout",
+        description="How long a request may wait for a slot; past it, 503.",
+    )
+    max_body_mib: Annotated[int, Field(ge=1)] = Field(
+        64, description="Largest request body; past it, 413."
+    )
+
+    @field_validator("api_keys")
+    @classmethod
+    def _keys_are_long_enough(cls, keys: tuple[str, ...]) -> tuple[str, ...]:
+        if any(len(key) < 8 for key in keys):
+            raise ValueError("a key needs at least 8 characters")
+        return keys
+
+    @model_validator(mode="after")
+    def _other_hosts_need_keys(self) -> Self:
+        if not is_loopback(self.host) and not self.api_keys:
+            raise ValueError(
+                f"host {self.host!r} can be reached from other machines, so api_keys must hold at "
+                "least one key (or listen on 127.0.0.1)"
+            )
+        return self
+
+
+class PlacementConfig(Section):
+    """How many copies of a model run, and over which GPUs each of them spans."""
+
+    tp: Annotated[int, Field(ge=1)] = Field(1, description="Tensor parallel size of one replica.")
+    pp: Annotated[int, Field(ge=1)] = Field(1, description="Pipeline parallel size of one replica.")
+    replicas: Annotated[int, Field(ge=1, le=64)] = 1
+    gpus: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
+        None, description="GPU indices to use, in order; replica 0 gets the first tp*pp of them."
+    )
+
+    @model_validator(mode="after")
+    def _gpus_suffice(self) -> Self:
+        needed = self.tp * self.pp * self.replicas
+        if self.gpus is not None and len(self.gpus) != needed:
+            raise ValueError(
+                f"gpus names {len(self.gpus)} GPUs, but tp {self.tp} x pp {self.pp} x "
+                f"{self.replicas} replicas need {needed}"
+            )
+        if self.gpus is not None and len(set(self.gpus)) != len(self.gpus):
+            raise ValueError("gpus names a GPU twice")
+        return self
+
+
+class EngineDefaults(Section):
+    """What holds for every model that does not say otherwise."""
+
+    engine: EngineName = "vllm"
+    load_timeout_s: Duration = Field(
+        600.0, alias="load_timeout", description="From start to ready; past it the load has failed."
+    )
+    first_token_timeout_s: Duration = Field(
+        300.0,
+        alias="first_token_timeout",
+        description="To the first byte of an answer; past it another replica is tried, or 504.",
+    )
+    stall_timeout_s: Duration = Field(
+        120.0,
+        alias="stall_timeout",
+        description="Silence within a stream, or an engine that does not react; past it, given up.",
+    )
+    max_in_flight: Annotated[int, Field(ge=1)] = Field(
+        256, description="Requests one replica works on at once; more wait in the queue."
+    )
+
+
+class ModelConfig(Section):
+    """One entry of `models:`, under the name that clients use."""
+
+    source: str | tuple[str, ...] = Field(
+        description="Hub id, folder, embedded:NAME, or for a remote engine its URL(s)."
+    )
+    engine: EngineName | None = Field(None, description="Default: defaults.engine.")
+    placement: Literal["auto"] | PlacementConfig = "auto"
+    max_model_len: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
+    quantization: str | None = Field(
+        None, description="A method that the engine knows, such as fp8."
+    )
+    aliases: tuple[str, ...] = Field((), description="Other names that clients may use.")
+    max_in_flight: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="Default: defaults.max_in_flight."
+    )
+    engine_args: dict[str, Any] = Field(
+        default_factory=dict, description="Passed to the engine as they are, checked by name."
+    )
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        return (self.source,) if isinstance(self.source, str) else self.source
+
+    @property
+    def layout(self) -> PlacementConfig:
+        """`auto` as the simplest layout: one replica on one device."""
+        return PlacementConfig() if self.placement == "auto" else self.placement
+
+    @field_validator("aliases")
+    @classmethod
+    def _aliases_are_names(cls, aliases: tuple[str, ...]) -> tuple[str, ...]:
+        for alias in aliases:
+            check_name(alias)
+        return aliases
+
+
+class RetryConfig(Section):
+    """Other replicas to try before an answer's first byte."""
+
+    max: Annotated[int, Field(ge=0, le=10)] = 2
+
+
+class RouterConfig(Section):
+    """How a replica is picked."""
+
+    policy: PolicyName = "least_loaded"
+    retry: RetryConfig = RetryConfig()
+
+
+class Config(Section):
+    """The whole file."""
+
+    version: Literal[1] = 1
+    server: ServerConfig = ServerConfig()
+    defaults: EngineDefaults = EngineDefaults()
+    models: dict[str, ModelConfig] = Field(min_length=1)
+    router: RouterConfig = RouterConfig()
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> Self:
+        owners: dict[str, str] = {}
+        for name, model in self.models.items():
+            check_name(name)
+            for each in (name, *model.aliases):
+                if owners.setdefault(each, name) != name or (
+                    each == name and each in model.aliases
+                ):
+                    raise ValueError(f"{each!r} names both {owners[each]!r} and {name!r}")
+        return self
+
+    @model_validator(mode="after")
+    def _sources_fit_engines(self) -> Self:
+        for name in self.models:
+            check_source(name, self.models[name], self.engine_of(name))
+        return self
+
+    def engine_of(self, model: str) -> EngineName:
+        return self.models[model].engine or self.defaults.engine
+
+    def max_in_flight_of(self, model: str) -> int:
+        return self.models[model].max_in_flight or self.defaults.max_in_flight
+
+
+def check_source(name: str, model: ModelConfig, engine: EngineName) -> None:
+    remote = [source for source in model.sources if _REMOTE.fullmatch(source)]
+    if engine == "openai" and len(remote) != len(model.sources):
+        raise ValueError(f"models.{name}.source must be http(s) URLs for engine openai")
+    if engine != "openai" and (remote or len(model.sources) != 1):
+        raise ValueError(f"models.{name}.source: engine {engine} takes one model, not URLs")
+    if engine == "openai" and (model.placement != "auto" or model.engine_args):
+        raise ValueError(
+            f"models.{name}: a remote engine has no placement and no engine_args; "
+            "give several URLs for several replicas"
+        )
