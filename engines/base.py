@@ -1,0 +1,75 @@
+"""What an engine is to the rest of Roundhouse: a thing that starts, reports, and has a URL.
+
+Values here travel between processes, so they are plain frozen dataclasses.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol
+
+
+class State(StrEnum):
+    """Where a replica is in its life. Only READY replicas get requests."""
+
+    STARTING = "starting"  # its process does not answer yet (or not any more)
+    LOADING = "loading"
+    READY = "ready"
+    FAILED = "failed"  # did not load; tried again after a pause
+
+
+@dataclass(frozen=True)
+class ReplicaSpec:
+    """Everything that one replica's process must know to start its engine.
+
+    `cpu_ids` holds one list of cores a worker (tp x pp of them), or is empty to let the engine
+    choose; `gpu_ids` is empty on a box without GPUs.
+    """
+
+    id: str
+    model: str
+    engine: str
+    source: str
+    served_names: tuple[str, ...]
+    log_path: str
+    load_timeout_s: float
+    stall_timeout_s: float
+    tp: int = 1
+    pp: int = 1
+    gpu_ids: tuple[int, ...] = ()
+    cpu_ids: tuple[tuple[int, ...], ...] = ()
+    on_cpu: bool = True
+    dtype: str = "auto"
+    quantization: str | None = None
+    max_model_len: int | None = None
+    kv_cache_bytes: int | None = None
+    engine_args: dict[str, Any] = field(default_factory=dict)
+    token: str = field(default="", repr=False)  # the engine's port wants it as a Bearer token
+
+
+@dataclass(frozen=True)
+class EngineStatus:
+    """A replica's own report. `url` is set once READY; `error` says why it FAILED."""
+
+    state: State
+    phase: str = ""
+    url: str | None = None
+    pid: int = 0
+    started_at: float = 0.0
+    ready_after_s: float | None = None
+    error: str | None = None
+    error_code: str | None = None
+    max_model_len: int | None = None
+
+
+class Engine(Protocol):
+    """One running copy of a model. Methods are called from the replica's control thread."""
+
+    def start(self) -> None:
+        """Begins to load and returns at once; `status` tells how it goes."""
+
+    def status(self) -> EngineStatus: ...
+
+    def stop(self) -> None:
+        """Ends the engine and its processes; returns when they have gone. May take seconds."""
