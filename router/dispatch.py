@@ -1,0 +1,96 @@
+"""The file to read first: from the name in a request to the lane of replicas that answers it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from common.config import Config
+from common.errors import BadRequestError, ModelNotFoundError
+from engines.base import EngineStatus, State
+from router.policies import POLICIES
+from router.replicas import Lane, Replica
+
+
+@dataclass(frozen=True)
+class Route:
+    """The decision for one request, and why."""
+
+    lane: Lane
+    reason: str
+
+
+class Dispatcher:
+    """Knows every model by its name and aliases, and every replica by its id."""
+
+    def __init__(self, config: Config, replicas: Iterable[Replica]) -> None:
+        by_model: dict[str, list[Replica]] = {name: [] for name in config.models}
+        for replica in replicas:
+            by_model[replica.model].append(replica)
+        self.lanes: Mapping[str, Lane] = {
+            name: _lane(config, name, members) for name, members in by_model.items()
+        }
+        self.replicas = {r.id: r for members in by_model.values() for r in members}
+        self._routes = _routes(config, self.lanes)
+
+    def route(self, name: str | None) -> Route:
+        """Raises ModelNotFoundError, with near names, or BadRequestError when none is given."""
+        if not name:
+            if len(self.lanes) == 1:
+                return Route(next(iter(self.lanes.values())), "only model")
+            raise BadRequestError(
+                f"model is missing; one of: {', '.join(self.lanes)}", param="model"
+            )
+        route = self._routes.get(name)
+        if route is None:
+            raise ModelNotFoundError(self._not_found(name), param="model")
+        return route
+
+    def report(self, replica_id: str, status: EngineStatus | None) -> None:
+        """A replica's own report, or None when it could not be had."""
+        replica = self.replicas[replica_id]
+        if status is None:
+            replica.lost()
+        else:
+            replica.update(status)
+        self.lanes[replica.model].wake()
+
+    @property
+    def ready(self) -> bool:
+        return all(lane.has_ready() for lane in self.lanes.values())
+
+    @property
+    def settled(self) -> bool:
+        """Every replica, not only one of each model, is up."""
+        return all(replica.state is State.READY for replica in self.replicas.values())
+
+    @property
+    def names(self) -> list[str]:
+        """Model names and aliases, in the config's order."""
+        return list(self._routes)
+
+    def _not_found(self, name: str) -> str:
+        near = difflib.get_close_matches(name, self._routes, n=3)
+        if near:
+            return f"no model {name!r}; did you mean {' or '.join(map(repr, near))}?"
+        return f"no model {name!r}; there are: {', '.join(self._routes)}"
+
+
+def _lane(config: Config, name: str, replicas: list[Replica]) -> Lane:
+    return Lane(
+        name,
+        replicas,
+        POLICIES[config.router.policy](),
+        max_queued=config.server.max_queued,
+        queue_timeout_s=config.server.queue_timeout_s,
+    )
+
+
+def _routes(config: Config, lanes: Mapping[str, Lane]) -> dict[str, Route]:
+    routes: dict[str, Route] = {}
+    for name, lane in lanes.items():
+        routes[name] = Route(lane, "by name")
+        for alias in config.models[name].aliases:
+            routes[alias] = Route(lane, f"alias of {name}")
+    return routes

@@ -1,0 +1,18 @@
+"""Each replica in turn, by id, whatever its load."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from router.policies.base import L
+
+
+class RoundRobin:
+    def __init__(self) -> None:
+        self._last = ""
+
+    def pick(self, replicas: Sequence[L]) -> L:
+        in_order = sorted(replicas, key=lambda replica: replica.id)
+        chosen = next((r for r in in_order if r.id > self._last), in_order[0])
+        self._last = chosen.id
+        return chosen
