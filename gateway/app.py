@@ -1,0 +1,208 @@
+"""The endpoint as one ASGI application.
+
+`Gateway` is called for every request: keys first, then either the hot path to an engine or the
+FastAPI app of control.py. It is plain ASGI because FastAPI's own way in costs as much as the rest
+of the hot path together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+import time
+from typing import Any
+
+import aiohttp
+import msgspec
+
+from common.config import Config
+from common.errors import (
+    BadRequestError,
+    BodyTooLargeError,
+    RoundhouseError,
+    UnauthorizedError,
+    UnavailableError,
+    error_body,
+)
+from gateway.control import control_app
+from gateway.envelope import read_envelope
+from gateway.forward import Exchange, Forwarder, Receive, Scope, Send
+from gateway.keys import Headers, Keys
+from gateway.metrics import Metrics
+from gateway.upstream import RawHeaders
+from router.dispatch import Dispatcher
+
+_OPEN_PATHS = frozenset({"/health", "/ready"})
+_ROUTES = frozenset(
+    [
+        "/v1/chat/completions",
+        "/v1/completions",
+        "/v1/responses",
+        "/v1/messages",
+        "/v1/messages/count_tokens",
+        "/v1/embeddings",
+        "/v1/rerank",
+        "/v1/score",
+        "/v1/audio/transcriptions",
+        "/v1/audio/translations",
+        "/v1/systemone",
+        "/rerank",
+        "/v2/rerank",
+        "/score",
+        "/pooling",
+        "/classify",
+        "/tokenize",
+        "/detokenize",
+    ]
+)
+_REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
+
+
+class Gateway:
+    """ASGI callable. `start` and `stop` must run in the event loop that serves it."""
+
+    def __init__(self, config: Config, dispatcher: Dispatcher, admin_token: str = "") -> None:
+        self.dispatcher = dispatcher
+        self.draining = False
+        self._config = config
+        self._max_body_bytes = config.server.max_body_mib << 20
+        tokens = (admin_token,) if admin_token and config.server.api_keys else ()
+        self._keys = Keys((*config.server.api_keys, *tokens))
+        self.metrics = Metrics(dispatcher)
+
+    async def start(self) -> None:
+        self.forwarder = Forwarder(
+            self.metrics,
+            max_retries=self._config.router.retry.max,
+            first_token_timeout_s=self._config.defaults.first_token_timeout_s,
+            stall_timeout_s=self._config.defaults.stall_timeout_s,
+        )
+        # For the slow side: health of remote endpoints, the engines' metrics.
+        self.session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
+        self._control = control_app(self)
+
+    async def stop(self) -> None:
+        self.forwarder.close()
+        await self.session.close()
+
+    async def drain(self, timeout_s: float) -> bool:
+        """No new requests from now on; True when all accepted ones have ended in time."""
+        self.draining = True
+        return await self.forwarder.idle(timeout_s)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self._refuse_protocol(scope, send)
+        arrived_at = time.perf_counter()
+        path: str = scope["path"]
+        headers = dict(scope["headers"])
+        request_id = _request_id(headers)
+        try:
+            if path not in _OPEN_PATHS:
+                self._keys.check(headers)
+            if not self._is_forwarded(scope["method"], path):
+                return await self._control(scope, receive, send)
+            await self._forward(scope, receive, send, headers, request_id, arrived_at)
+        except RoundhouseError as error:
+            self.metrics.answered("", _route(path), error.status)
+            await send_error(send, error, path, request_id)
+
+    async def _forward(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        headers: Headers,
+        request_id: str,
+        arrived_at: float,
+    ) -> None:
+        if self.draining:
+            raise UnavailableError("the server is shutting down", retry_after_s=10)
+        body = await read_body(receive, headers, self._max_body_bytes)
+        envelope = read_envelope(body, headers.get(b"content-type", b""), scope["query_string"])
+        route = self.dispatcher.route(envelope.model)
+        task = asyncio.current_task()
+        assert task is not None
+        exchange = Exchange(
+            path=scope["path"],
+            raw_path=scope["raw_path"],
+            route=_route(scope["path"]),
+            query=scope["query_string"],
+            method=scope["method"],
+            headers=scope["headers"],
+            body=body,
+            request_id=request_id,
+            reason=route.reason,
+            arrived_at=arrived_at,
+            receive=receive,
+            send=send,
+            task=task,
+        )
+        await self.forwarder.run(exchange, route.lane)
+
+    def _is_forwarded(self, method: str, path: str) -> bool:
+        """Whatever the engines' servers may have, except for what the router answers itself."""
+        if method == "HEAD":
+            return False
+        if path.startswith("/v1/"):
+            return not path.startswith("/v1/models")
+        return method == "POST" and path in _ROUTES
+
+    async def _refuse_protocol(self, scope: Scope, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1003, "reason": "HTTP only"})
+
+
+async def read_body(receive: Receive, headers: Headers, max_bytes: int) -> bytes:
+    """The whole body. Raises BodyTooLargeError as soon as it is known to be too large."""
+    announced = headers.get(b"content-length", b"")
+    if announced.isdigit() and int(announced) > max_bytes:
+        raise _too_large(max_bytes)
+    parts: list[bytes] = []
+    size, more = 0, True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise BadRequestError("the request body ended early")
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > max_bytes:
+            raise _too_large(max_bytes)
+        more = message.get("more_body", False)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _too_large(max_bytes: int) -> BodyTooLargeError:
+    return BodyTooLargeError(
+        f"the request body is larger than {max_bytes >> 20} MiB (server.max_body_mib)"
+    )
+
+
+async def send_error(send: Send, error: RoundhouseError, path: str, request_id: str) -> None:
+    body: dict[str, Any] = error_body(error)
+    if path.startswith("/v1/messages"):
+        body = {"type": "error", **body}  # what Anthropic's clients look for
+    text = msgspec.json.encode(body)
+    headers: RawHeaders = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(text)).encode()),
+        (b"x-request-id", request_id.encode("latin-1")),
+    ]
+    if error.retry_after_s is not None:
+        headers.append((b"retry-after", str(error.retry_after_s).encode()))
+    if isinstance(error, UnauthorizedError):
+        headers.append((b"www-authenticate", b"Bearer"))
+    await send({"type": "http.response.start", "status": error.status, "headers": headers})
+    await send({"type": "http.response.body", "body": text, "more_body": False})
+
+
+def _request_id(headers: Headers) -> str:
+    given = headers.get(b"x-request-id", b"")
+    if _REQUEST_ID.fullmatch(given):
+        return given.decode("latin-1")
+    return f"req-{random.getrandbits(128):032x}"  # a name, not a secret
+
+
+def _route(path: str) -> str:
+    return path if path in _ROUTES else "other"

@@ -1,0 +1,110 @@
+"""What the router answers itself: health, readiness, metrics, the list of models, the replicas."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from common.errors import ModelNotFoundError, RoundhouseError, RouteNotFoundError, error_body
+from gateway.metrics import render
+from router.replicas import Lane, Replica
+
+if TYPE_CHECKING:
+    from gateway.app import Gateway
+
+
+def control_app(gateway: Gateway) -> FastAPI:
+    app = FastAPI(title="Roundhouse", docs_url=None, redoc_url=None)
+    dispatcher = gateway.dispatcher
+    started_at = int(time.time())
+
+    @app.exception_handler(RoundhouseError)
+    async def on_error(request: Request, error: RoundhouseError) -> JSONResponse:
+        return JSONResponse(error_body(error), error.status)
+
+    @app.exception_handler(HTTPException)
+    async def on_http_error(request: Request, error: HTTPException) -> JSONResponse:
+        wrapped = RouteNotFoundError(f"{request.method} {request.url.path}: {error.detail}")
+        return JSONResponse(error_body(wrapped), error.status_code, headers=error.headers)
+
+    @app.get("/health")
+    async def health() -> dict[str, str]:
+        """The process is up; says nothing about models."""
+        return {"status": "ok"}
+
+    @app.get("/ready")
+    async def ready() -> JSONResponse:
+        """200 once every model has a ready replica."""
+        models = {name: _readiness(lane) for name, lane in dispatcher.lanes.items()}
+        is_ready = dispatcher.ready and not gateway.draining
+        body = {"ready": is_ready, "draining": gateway.draining, "models": models}
+        return JSONResponse(body, 200 if is_ready else 503)
+
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        replicas = dispatcher.replicas.values()
+        page = await render(gateway.metrics, gateway.session, replicas)
+        return Response(page, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    @app.get("/v1/models")
+    async def models() -> dict[str, Any]:
+        entries = [_model_entry(gateway, name, started_at) for name in dispatcher.names]
+        return {"object": "list", "data": entries}
+
+    @app.get("/v1/models/{name:path}")
+    async def model(name: str) -> dict[str, Any]:
+        if name not in dispatcher.names:
+            dispatcher.route(name)
+            raise ModelNotFoundError(f"no model {name!r}", param="model")
+        return _model_entry(gateway, name, started_at)
+
+    @app.get("/admin/replicas")
+    async def replicas() -> dict[str, Any]:
+        rows = [_replica_row(replica) for replica in dispatcher.replicas.values()]
+        return {"replicas": rows, "ready": dispatcher.ready, "settled": dispatcher.settled}
+
+    return app
+
+
+def _readiness(lane: Lane) -> dict[str, Any]:
+    return {"ready": lane.has_ready(), "replicas": [r.state for r in lane.replicas]}
+
+
+def _model_entry(gateway: Gateway, name: str, created: int) -> dict[str, Any]:
+    """OpenAI's model object with what vLLM adds to it: root, parent, max_model_len."""
+    lane = gateway.dispatcher.route(name).lane
+    lengths = [r.max_model_len for r in lane.replicas if r.max_model_len]
+    return {
+        "id": name,
+        "object": "model",
+        "created": created,
+        "owned_by": "roundhouse",
+        "root": lane.model,
+        "parent": None if name == lane.model else lane.model,
+        "max_model_len": min(lengths, default=None),
+        "ready": lane.has_ready(),
+    }
+
+
+def _replica_row(replica: Replica) -> dict[str, Any]:
+    return {
+        "id": replica.id,
+        "model": replica.model,
+        "state": replica.state,
+        "phase": replica.phase,
+        "error": replica.error,
+        "error_code": replica.error_code,
+        "url": replica.url,
+        "pid": replica.pid,
+        "in_flight": replica.in_flight,
+        "max_in_flight": replica.max_in_flight,
+        "served": replica.served,
+        "restarts": replica.restarts,
+        "started_at": replica.started_at,
+        "ready_after_s": replica.ready_after_s,
+        "max_model_len": replica.max_model_len,
+    }

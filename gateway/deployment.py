@@ -1,0 +1,172 @@
+"""The router as a Ray Serve deployment that listens itself.
+
+uvicorn runs in a thread with an event loop of its own: Serve's proxies are not on a request's way,
+and Serve's control calls do not wait behind requests. The replicas' reports are polled here and
+handed over to that loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ray import serve
+from ray.exceptions import RayError
+from ray.serve import Application
+from ray.serve.exceptions import RayServeException
+from ray.serve.handle import DeploymentHandle
+
+from common.config import Config
+from common.logs import redirect_output
+from engines.base import EngineStatus, ReplicaSpec, State
+from engines.deployment import application_name
+from engines.remote import Remote, watch_remote
+from gateway.app import Gateway
+from gateway.listener import listen, server_config
+from router.dispatch import Dispatcher
+from router.replicas import Replica
+
+_POLL_PERIOD_S = 0.5
+_POLL_TIMEOUT_S = 2.0
+
+
+class Router:
+    """Lives in the router's actor. `handles` come from `serve run`; else apps are looked up."""
+
+    def __init__(
+        self,
+        config: Config,
+        specs: list[ReplicaSpec],
+        admin_token: str,
+        log_path: str,
+        handles: Mapping[str, DeploymentHandle[Any]] | None = None,
+    ) -> None:
+        redirect_output(Path(log_path))
+        self._config = config
+        self._handles = dict(handles or {})
+        self._last: dict[str, EngineStatus] = {}
+        self._remotes = remotes(config)
+        replicas = [_owned(config, spec) for spec in specs] + [
+            _remote(config, r) for r in self._remotes
+        ]
+        self._dispatcher = Dispatcher(config, replicas)
+        self._gateway = Gateway(config, self._dispatcher, admin_token)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._started = threading.Event()
+        self._failure: BaseException | None = None
+        self._listener = listen(config.server.host, config.server.port)
+        self._thread = threading.Thread(target=self._run, name="gateway", daemon=True)
+        self._thread.start()
+        self._started.wait()
+        self._polls = [asyncio.ensure_future(self._poll(spec.id)) for spec in specs]
+
+    async def drain(self, timeout_s: float) -> bool:
+        """See Gateway.drain."""
+        assert self._loop is not None
+        future = asyncio.run_coroutine_threadsafe(self._gateway.drain(timeout_s), self._loop)
+        return await asyncio.wrap_future(future)
+
+    def check_health(self) -> None:
+        if not self._thread.is_alive():
+            os._exit(1)  # the fast way to a new one
+
+    def _run(self) -> None:
+        import uvloop
+
+        uvloop.run(self._serve())
+
+    async def _serve(self) -> None:
+        import uvicorn
+
+        self._loop = asyncio.get_running_loop()
+        await self._gateway.start()
+        session = self._gateway.session
+        watches = [
+            asyncio.create_task(watch_remote(remote, session, self._dispatcher.report))
+            for remote in self._remotes
+        ]
+        self._started.set()
+        await uvicorn.Server(server_config(self._gateway)).serve(sockets=[self._listener])
+        for watch in watches:
+            watch.cancel()
+        await self._gateway.stop()
+
+    async def _poll(self, replica_id: str) -> None:
+        """Asks one replica how it is, for as long as this router lives."""
+        assert self._loop is not None
+        while True:
+            status = await self._ask(replica_id)
+            self._loop.call_soon_threadsafe(self._dispatcher.report, replica_id, status)
+            await asyncio.sleep(_POLL_PERIOD_S)
+
+    async def _ask(self, replica_id: str) -> EngineStatus | None:
+        try:
+            if replica_id not in self._handles:
+                self._handles[replica_id] = serve.get_app_handle(application_name(replica_id))
+            async with asyncio.timeout(_POLL_TIMEOUT_S):
+                told = await self._handles[replica_id].status.remote()
+        except TimeoutError:
+            return await self._by_port(replica_id)
+        except (RayError, RayServeException):
+            return None
+        self._last[replica_id] = EngineStatus(**{**told, "state": State(told["state"])})
+        return self._last[replica_id]
+
+    async def _by_port(self, replica_id: str) -> EngineStatus | None:
+        """A replica that is only slow to report still listens; one that has died does not."""
+        last = self._last.get(replica_id)
+        return last if last and await accepts(last.url) else None
+
+
+async def accepts(url: str | None) -> bool:
+    """Does somebody listen there?"""
+    host, _, port = (url or "").removeprefix("http://").rpartition(":")
+    try:
+        async with asyncio.timeout(_POLL_TIMEOUT_S):
+            _, writer = await asyncio.open_connection(host, int(port))
+    except (OSError, ValueError, TimeoutError):
+        return False
+    writer.close()
+    return True
+
+
+def application(
+    config: Config,
+    specs: list[ReplicaSpec],
+    admin_token: str,
+    log_path: str,
+    handles: Mapping[str, Any] | None = None,
+) -> Application:
+    """The router's Serve application."""
+    deployment = serve.deployment(
+        name="router",
+        num_replicas=1,
+        max_ongoing_requests=100,
+        ray_actor_options={"num_cpus": 0},
+        logging_config={"log_level": "WARNING", "enable_access_log": False},
+        health_check_period_s=1.0,
+        health_check_timeout_s=30.0,
+        graceful_shutdown_timeout_s=2.0,
+    )(Router)
+    return deployment.bind(config, specs, admin_token, log_path, handles)
+
+
+def remotes(config: Config) -> list[Remote]:
+    return [
+        Remote(f"{name}-{index}", name, url.rstrip("/").removesuffix("/v1"))
+        for name, model in config.models.items()
+        if config.engine_of(name) == "openai"
+        for index, url in enumerate(model.sources)
+    ]
+
+
+def _owned(config: Config, spec: ReplicaSpec) -> Replica:
+    return Replica(spec.id, spec.model, config.max_in_flight_of(spec.model), spec.token)
+
+
+def _remote(config: Config, remote: Remote) -> Replica:
+    return Replica(remote.id, remote.model, config.max_in_flight_of(remote.model))
