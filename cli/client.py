@@ -1,0 +1,57 @@
+"""Talks to a running Roundhouse from another process, with the token of its instance file."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx2 as httpx
+
+from common.errors import NotAnsweringError, StartError, UsageError
+from common.instance import Instance, running
+
+
+class Client:
+    """The few calls that the command line makes. They raise NotAnsweringError."""
+
+    def __init__(self, instance: Instance) -> None:
+        self._url = instance.url
+        self._http = httpx.Client(
+            base_url=instance.url,
+            headers={"Authorization": f"Bearer {instance.token}"},
+            timeout=10,
+            trust_env=False,
+        )
+
+    def replicas(self) -> dict[str, Any]:
+        return self._get("/admin/replicas")
+
+    def models(self) -> dict[str, Any]:
+        return self._get("/v1/models")
+
+    def _get(self, path: str) -> dict[str, Any]:
+        try:
+            answer = self._http.get(path)
+        except httpx.HTTPError as error:
+            raise NotAnsweringError(f"{self._url} does not answer: {error}") from None
+        if answer.status_code != 200:
+            raise NotAnsweringError(f"{self._url}{path} answers HTTP {answer.status_code}")
+        body: dict[str, Any] = answer.json()
+        return body
+
+
+def find(port: int | None) -> Instance:
+    """The running Roundhouse, or the one on `port`. Raises StartError or UsageError."""
+    instances = running()
+    chosen = [i for i in instances if port in (None, i.port)]
+    if not chosen:
+        where = f" on port {port}" if port else ""
+        raise StartError(f"no Roundhouse runs{where}; start one with `roundhouse serve`")
+    if len(chosen) > 1:
+        ports = ", ".join(str(i.port) for i in chosen)
+        raise UsageError(f"several run, on ports {ports}: choose one with --port")
+    return chosen[0]
+
+
+def ask(port: int | None) -> tuple[Instance, Client]:
+    instance = find(port)
+    return instance, Client(instance)

@@ -1,0 +1,162 @@
+"""The `roundhouse` command. Verbs are thin: each calls a function that a test can call.
+
+Heavy imports stay inside the verbs, so that `--help` is there at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from common.errors import RoundhouseError
+
+app = typer.Typer(
+    name="roundhouse",
+    help="The engine shed for local LLMs: one OpenAI-compatible endpoint over a box's engines.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+config_app = typer.Typer(help="Check, show and describe the config.", no_args_is_help=True)
+app.add_typer(config_app, name="config")
+
+ConfigOption = Annotated[Path | None, typer.Option("--config", "-c", help="YAML file.")]
+PortOption = Annotated[
+    int | None, typer.Option("--port", "-p", help="Which Roundhouse, when several run.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="For scripts.")]
+
+
+@app.command()
+def serve(
+    config: ConfigOption = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option("--model", "-m", help="Serve this model (hub id, folder, embedded:smollm2)."),
+    ] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option("--port", "-p", help="Port to listen on.")] = None,
+) -> None:
+    """Bring up the endpoint and stay in the foreground."""
+    from cli.serve import serve as run
+
+    run(config, tuple(model or ()), host, port)
+
+
+@app.command()
+def run(
+    model: Annotated[str, typer.Argument(help="Name of a served model, or a source to serve.")],
+    prompt: Annotated[list[str] | None, typer.Argument(help="One question; else a chat.")] = None,
+    port: PortOption = None,
+    system: Annotated[str | None, typer.Option(help="System message.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="Longest answer.")] = None,
+    temperature: Annotated[float | None, typer.Option(help="0 is deterministic.")] = None,
+) -> None:
+    """Chat with a model in the terminal; starts it when nothing serves it yet."""
+    from cli.chat import Settings, chat
+
+    chat(model, " ".join(prompt or ()), port, Settings(system, max_tokens, temperature))
+
+
+@app.command("list")
+def list_models(port: PortOption = None, json: JsonOption = False) -> None:
+    """The models that the endpoint serves."""
+    from cli.listing import list_models as show
+
+    show(port, json)
+
+
+@app.command()
+def ps(port: PortOption = None, json: JsonOption = False) -> None:
+    """Replicas: state, progress, process, load."""
+    from cli.listing import ps as show
+
+    show(port, json)
+
+
+@app.command()
+def status(port: PortOption = None, json: JsonOption = False) -> None:
+    """Whether Roundhouse runs here, where, and whether it is ready."""
+    from cli.listing import status as show
+
+    raise typer.Exit(show(port, json))
+
+
+@app.command()
+def logs(
+    model: Annotated[str, typer.Argument(help="Model, replica (model-0) or 'router'.")],
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as it grows.")] = False,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="From the end.")] = 100,
+    port: PortOption = None,
+) -> None:
+    """What an engine printed, of a running or of the last Roundhouse."""
+    from cli.logs import show_logs
+
+    show_logs(model, follow, lines, port)
+
+
+@app.command()
+def stop(port: PortOption = None) -> None:
+    """Drain and stop a running Roundhouse."""
+    from cli.stop import stop as end
+
+    end(port)
+
+
+@app.command()
+def doctor(json: JsonOption = False) -> None:
+    """What is wrong with this box, and the fix."""
+    from cli.doctor import doctor as examine
+
+    raise typer.Exit(examine(json))
+
+
+@app.command()
+def version(json: JsonOption = False) -> None:
+    """Versions of Roundhouse and of what it rests on."""
+    from cli.listing import version as show
+
+    show(json)
+
+
+@config_app.command("validate")
+def config_validate(config: Annotated[Path, typer.Argument(help="YAML file.")]) -> None:
+    """Check a file without starting anything."""
+    from cli.config import validate
+
+    validate(config)
+
+
+@config_app.command("show")
+def config_show(config: ConfigOption = None, json: JsonOption = False) -> None:
+    """The config as it would be used: file, environment and defaults; keys are hidden."""
+    from cli.config import show
+
+    show(config, json)
+
+
+@config_app.command("schema")
+def config_schema() -> None:
+    """JSON schema of the config, for editors."""
+    from cli.config import schema
+
+    schema()
+
+
+def main() -> None:
+    """Errors of the tree become one message and an exit code; no traceback."""
+    try:
+        app()
+    except RoundhouseError as error:
+        print(f"roundhouse: {error.message}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,214 @@
+"""`roundhouse serve`: checks, plans, starts Ray and the applications, waits, and ends it all."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import sys
+import threading
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from cli.progress import StartProgress, say
+from common import config_file
+from common.config import Config
+from common.errors import (
+    EngineLoadError,
+    NotAnsweringError,
+    PortInUseError,
+    StartError,
+    UsageError,
+)
+from common.instance import Instance, log_dir, log_path, running
+from common.logs import start_afresh
+from engines.base import ReplicaSpec
+
+DEFAULT_MODEL = "embedded:smollm2"
+_ROUTER_UP_TIMEOUT_S = 60.0
+_POLL_PERIOD_S = 0.25
+
+
+def serve(
+    config_path: Path | None, models: tuple[str, ...], host: str | None, port: int | None
+) -> None:
+    """Returns after an orderly stop. Raises UsageError, StartError or EngineLoadError."""
+    config = load_config(config_path, models, host, port)
+    check_port(config)
+    stopping = threading.Event()
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, lambda *_: _interrupt(stopping))
+    with ExitStack() as cleanup:
+        instance, specs = _start(config, cleanup, stopping)
+        if _wait_until_ready(config, instance, stopping):
+            print(welcome(config), flush=True)
+        stopping.wait()
+        _drain(config)
+        _stop_engines(specs)
+    say("stopped")
+
+
+def load_config(
+    path: Path | None, models: tuple[str, ...], host: str | None, port: int | None
+) -> Config:
+    """The config of file and flags; with neither models nor file, the embedded model."""
+    server = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
+    overrides: dict[str, Any] = {"server": server} if server else {}
+    if models and path:
+        raise UsageError("--model and --config exclude each other: name the model in the file")
+    if not path:
+        sources = models or (DEFAULT_MODEL,)
+        overrides["models"] = {model_name(source): {"source": source} for source in sources}
+    return config_file.load(path, overrides)
+
+
+def model_name(source: str) -> str:
+    """The name under which a model without a config entry is served."""
+    if source.startswith("embedded:"):
+        return source.removeprefix("embedded:")
+    return (
+        Path(source).expanduser().resolve().name if Path(source).expanduser().exists() else source
+    )
+
+
+def check_port(config: Config) -> None:
+    """Raises PortInUseError now, rather than have an actor fail over it later."""
+    from gateway.listener import listen
+
+    host, port = config.server.host, config.server.port
+    try:
+        listen(host, port).close()
+    except OSError as error:
+        holder = next((i for i in running() if i.port == port), None)
+        hint = f"{error.strerror}; choose another with --port"
+        if holder:
+            hint = f"process {holder.pid} serves there; `roundhouse stop -p {port}` stops it"
+        raise PortInUseError(f"cannot listen on {host}:{port}: {hint}") from None
+
+
+def _start(
+    config: Config, cleanup: ExitStack, stopping: threading.Event
+) -> tuple[Instance, list[ReplicaSpec]]:
+    os.environ.update(_ray_environment())
+    import serve_app
+    from engines import warden
+    from placement import box
+
+    token = secrets.token_urlsafe(32)
+    specs = serve_app.plan(config, box.look(), token, say)
+    start_afresh(log_dir(config.server.port))
+    os.environ.update(warden.owned_by(os.getpid()))
+    warden.start(os.getpid())
+    say(f"starting {', '.join(f'{spec.id} ({spec.engine})' for spec in specs) or 'the router'}")
+    serve_app.start_ray(cleanup)
+    for each in (signal.SIGTERM, signal.SIGINT):  # Ray sets its own
+        signal.signal(each, lambda *_: _interrupt(stopping))
+    serve_app.deploy(config, specs, token)
+    instance = Instance(
+        pid=os.getpid(),
+        url=base_url(config),
+        port=config.server.port,
+        log_dir=str(log_dir(config.server.port)),
+        started_at=time.time(),
+        token=token,
+    )
+    instance.save()
+    cleanup.callback(instance.forget)
+    return instance, specs
+
+
+def _ray_environment() -> dict[str, str]:
+    """What Ray reads when it is imported.
+
+    It listens on all addresses whatever it is told, so its ports get a token that only this
+    process and its children know. By default all Rays of a user share one, in a file.
+    """
+    return {
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": secrets.token_hex(32),
+        "RAY_USAGE_STATS_ENABLED": "0",
+    }
+
+
+def _wait_until_ready(config: Config, instance: Instance, stopping: threading.Event) -> bool:
+    """True once every replica is ready; False when asked to stop meanwhile."""
+    from cli.client import Client
+
+    client, progress = Client(instance), StartProgress()
+    router_due = time.monotonic() + _ROUTER_UP_TIMEOUT_S
+    with progress:
+        while not stopping.wait(_POLL_PERIOD_S):
+            try:
+                state = client.replicas()
+            except NotAnsweringError:
+                if time.monotonic() > router_due:
+                    log = log_path(config.server.port, "router")
+                    raise StartError(f"the router did not come up; see {log}") from None
+                continue
+            progress.show(state["replicas"])
+            _raise_if_failed(state["replicas"], config)
+            if state["settled"]:
+                return True
+    return False
+
+
+def _raise_if_failed(replicas: list[dict[str, Any]], config: Config) -> None:
+    for replica in replicas:
+        if replica["state"] == "failed":
+            log = log_path(config.server.port, replica["id"])
+            raise EngineLoadError(
+                f"{replica['id']} did not start: {replica['error']}\n  log: {log}"
+            )
+
+
+def _drain(config: Config) -> None:
+    import serve_app
+
+    timeout_s = config.server.drain_timeout_s
+    say(f"draining: accepted requests have up to {timeout_s:g} s")
+    if not serve_app.drain(timeout_s):
+        say("not all requests ended in time; their connections are cut")
+
+
+def _stop_engines(specs: list[ReplicaSpec]) -> None:
+    import serve_app
+
+    serve_app.stop_engines(specs)
+
+
+def _interrupt(stopping: threading.Event) -> None:
+    """The first signal asks for an orderly stop; a second one does not wait."""
+    if stopping.is_set():
+        print("roundhouse: stopped without draining", file=sys.stderr, flush=True)
+        os._exit(1)  # the warden ends the rest
+    stopping.set()
+
+
+def base_url(config: Config) -> str:
+    host = config.server.host
+    shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104
+    return f"http://{f'[{shown}]' if ':' in shown else shown}:{config.server.port}"
+
+
+def welcome(config: Config) -> str:
+    """URL, models, and a curl that works when it is pasted."""
+    url, first = base_url(config), next(iter(config.models))
+    names = [
+        f"{name} ({', '.join(model.aliases)})" if model.aliases else name
+        for name, model in config.models.items()
+    ]
+    key = " \\\n    -H 'Authorization: Bearer YOUR_KEY'" if config.server.api_keys else ""
+    question = '{"role": "user", "content": "What is the capital of France?"}'
+    return f"""
+Roundhouse is ready.
+  URL      {url}/v1
+  Models   {", ".join(names)}
+
+  curl {url}/v1/chat/completions{key} \\
+    -H 'Content-Type: application/json' \\
+    -d '{{"model": "{first}", "messages": [{question}]}}'
+
+  Ctrl-C stops it. In another terminal: roundhouse ps, roundhouse run {first}
+"""
