@@ -16,7 +16,10 @@ def say(text: str) -> None:
 
 
 class StartProgress:
-    """Shows how the replicas come up. A context manager, since a live display must be closed."""
+    """Shows how the replicas come up, and afterwards how they change.
+
+    As a context manager it is a live display, where there is a terminal.
+    """
 
     def __init__(self) -> None:
         self._told: dict[str, str] = {}
@@ -41,6 +44,7 @@ class StartProgress:
     ) -> None:
         if self._live:
             self._live.stop()
+            self._live = None
 
     def show(self, replicas: list[dict[str, Any]]) -> None:
         lines = {replica["id"]: _line(replica) for replica in replicas}

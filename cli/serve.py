@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from engines.base import ReplicaSpec
 DEFAULT_MODEL = "embedded:smollm2"
 _ROUTER_UP_TIMEOUT_S = 60.0
 _POLL_PERIOD_S = 0.25
+_CHANGES_PERIOD_S = 2.0
 
 
 def serve(
@@ -42,9 +43,10 @@ def serve(
         signal.signal(each, lambda *_: _interrupt(stopping))
     with ExitStack() as cleanup:
         instance, specs = _start(config, cleanup, stopping)
-        if _wait_until_ready(config, instance, stopping):
+        progress = StartProgress()
+        if _wait_until_ready(config, instance, progress, stopping):
             print(welcome(config), flush=True)
-        stopping.wait()
+            _tell_changes(instance, progress, stopping)
         _drain(config)
         _stop_engines(specs)
     say("stopped")
@@ -122,21 +124,25 @@ def _start(
 def _ray_environment() -> dict[str, str]:
     """What Ray reads when it is imported.
 
-    It listens on all addresses whatever it is told, so its ports get a token that only this
-    process and its children know. By default all Rays of a user share one, in a file.
+    It turns 127.0.0.1 into the box's own address unless it takes clusters to be unsupported, and
+    still listens on all addresses with one port of each actor; so its ports get a token that only
+    this process and its children know. By default all Rays of a user share one, in a file.
     """
     return {
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": secrets.token_hex(32),
         "RAY_USAGE_STATS_ENABLED": "0",
     }
 
 
-def _wait_until_ready(config: Config, instance: Instance, stopping: threading.Event) -> bool:
+def _wait_until_ready(
+    config: Config, instance: Instance, progress: StartProgress, stopping: threading.Event
+) -> bool:
     """True once every replica is ready; False when asked to stop meanwhile."""
     from cli.client import Client
 
-    client, progress = Client(instance), StartProgress()
+    client = Client(instance)
     router_due = time.monotonic() + _ROUTER_UP_TIMEOUT_S
     with progress:
         while not stopping.wait(_POLL_PERIOD_S):
@@ -152,6 +158,16 @@ def _wait_until_ready(config: Config, instance: Instance, stopping: threading.Ev
             if state["settled"]:
                 return True
     return False
+
+
+def _tell_changes(instance: Instance, progress: StartProgress, stopping: threading.Event) -> None:
+    """Until asked to stop, a line for every replica that goes or comes back."""
+    from cli.client import Client
+
+    client = Client(instance)
+    while not stopping.wait(_CHANGES_PERIOD_S):
+        with suppress(NotAnsweringError):
+            progress.show(client.replicas()["replicas"])
 
 
 def _raise_if_failed(replicas: list[dict[str, Any]], config: Config) -> None:

@@ -26,11 +26,8 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def check_name(name: str) -> None:
-    if not _NAME.fullmatch(name):
-        raise ValueError(
-            f"{name!r} is no name for a model; letters, digits and . _ : / @ + - are allowed"
-        )
+def no_name(name: str) -> str:
+    return f"{name!r} is no name for a model; letters, digits and . _ : / @ + - are allowed"
 
 
 class Section(BaseModel):
@@ -78,8 +75,8 @@ class ServerConfig(Section):
     def _other_hosts_need_keys(self) -> Self:
         if not is_loopback(self.host) and not self.api_keys:
             raise ValueError(
-                f"host {self.host!r} can be reached from other machines, so api_keys must hold at "
-                "least one key (or listen on 127.0.0.1)"
+                f"host: {self.host!r} can be reached from other machines, so api_keys must hold "
+                "at least one key (or listen on 127.0.0.1)"
             )
         return self
 
@@ -99,11 +96,11 @@ class PlacementConfig(Section):
         needed = self.tp * self.pp * self.replicas
         if self.gpus is not None and len(self.gpus) != needed:
             raise ValueError(
-                f"gpus names {len(self.gpus)} GPUs, but tp {self.tp} x pp {self.pp} x "
+                f"gpus: names {len(self.gpus)} GPUs, but tp {self.tp} x pp {self.pp} x "
                 f"{self.replicas} replicas need {needed}"
             )
         if self.gpus is not None and len(set(self.gpus)) != len(self.gpus):
-            raise ValueError("gpus names a GPU twice")
+            raise ValueError("gpus: names a GPU twice")
         return self
 
 
@@ -163,7 +160,8 @@ class ModelConfig(Section):
     @classmethod
     def _aliases_are_names(cls, aliases: tuple[str, ...]) -> tuple[str, ...]:
         for alias in aliases:
-            check_name(alias)
+            if not _NAME.fullmatch(alias):
+                raise ValueError(no_name(alias))
         return aliases
 
 
@@ -193,12 +191,17 @@ class Config(Section):
     def _names_are_unique(self) -> Self:
         owners: dict[str, str] = {}
         for name, model in self.models.items():
-            check_name(name)
-            for each in (name, *model.aliases):
-                if owners.setdefault(each, name) != name or (
-                    each == name and each in model.aliases
-                ):
-                    raise ValueError(f"{each!r} names both {owners[each]!r} and {name!r}")
+            if not _NAME.fullmatch(name):
+                raise ValueError(f"models.{name}: {no_name(name)}")
+            if name in owners:
+                raise ValueError(f"models.{name}: {name!r} is an alias of {owners[name]!r} already")
+            owners[name] = name
+            for alias in model.aliases:
+                if alias in owners:
+                    raise ValueError(
+                        f"models.{name}.aliases: {alias!r} is a name of {owners[alias]!r} already"
+                    )
+                owners[alias] = name
         return self
 
     @model_validator(mode="after")
@@ -216,8 +219,8 @@ class Config(Section):
 
 def check_source(name: str, model: ModelConfig, engine: EngineName) -> None:
     remote = [source for source in model.sources if _REMOTE.fullmatch(source)]
-    if engine == "openai" and len(remote) != len(model.sources):
-        raise ValueError(f"models.{name}.source must be http(s) URLs for engine openai")
+    if engine == "openai" and (not remote or len(remote) != len(model.sources)):
+        raise ValueError(f"models.{name}.source: must be http(s) URLs for engine openai")
     if engine != "openai" and (remote or len(model.sources) != 1):
         raise ValueError(f"models.{name}.source: engine {engine} takes one model, not URLs")
     if engine == "openai" and (model.placement != "auto" or model.engine_args):

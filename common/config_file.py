@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import UnionType
@@ -29,6 +29,7 @@ from common.errors import ConfigError
 ENV_PREFIX = "ROUNDHOUSE_"
 _ENV_REFERENCE = re.compile(r"\$\{env\.([A-Za-z_][A-Za-z0-9_]*)\}")
 _BRANCH = re.compile(r"(literal|tuple|function|constrained|str|int|float|bool|PlacementConfig)\b")
+_KEY_TAGS = ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge")
 Location = tuple[str | int, ...]
 
 
@@ -71,9 +72,14 @@ def parse_document(text: str, name: str) -> Document:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise ConfigError(f"{name}:{line}: not valid YAML: {error.problem}") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{name}: not valid YAML: {str(error).splitlines()[0]}") from None
     lines: dict[Location, int] = {}
     if node is not None:
-        _collect_lines(node, (), lines, name)
+        try:
+            _collect_lines(node, (), lines, name)
+        except RecursionError:
+            raise ConfigError(f"{name}: nested too deep, or an anchor within itself") from None
     if data is None:
         data = {}
     if not isinstance(data, dict):
@@ -86,6 +92,11 @@ def _collect_lines(node: yaml.Node, at: Location, lines: dict[Location, int], na
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             place = (*at, str(key.value))
+            if key.tag not in _KEY_TAGS:
+                raise ConfigError(
+                    f"{name}:{key.start_mark.line + 1}: {_dotted(place)}: YAML takes this key for "
+                    "something else than text; put it in quotes"
+                )
             if place in lines:
                 raise ConfigError(
                     f"{name}:{key.start_mark.line + 1}: {_dotted(place)} stands twice"
@@ -133,7 +144,15 @@ def environment_values() -> dict[str, Any]:
     try:
         return dict(EnvSettingsSource(settings)())
     except SettingsError as error:
-        raise ConfigError(f"environment: {error}") from None
+        raise ConfigError(f"environment: {_unreadable(str(error))}") from None
+
+
+def _unreadable(problem: str) -> str:
+    """Pydantic names a section only; what is set of it has to be looked up."""
+    section = re.search(r'field "(\w+)"', problem)
+    prefix = f"{ENV_PREFIX}{section[1]}".upper() if section else ENV_PREFIX
+    names = sorted(name for name in os.environ if name.upper().startswith(prefix))
+    return f"{', '.join(names)}: lists and mappings must be valid JSON"
 
 
 def merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
@@ -159,9 +178,28 @@ def describe(
         if problem["type"] == "literal_error" and isinstance(problem["input"], dict):
             continue  # the mapping's own problems follow
         at = _written_location(problem["loc"], document)
+        at, text = _narrowed(at, _problem_text(problem, at), (document.data, environment, flags))
         source = _source(at, document, environment, flags)
-        seen[f"{source}: {_dotted(at)}: {_problem_text(problem, at)}".replace(" : ", " ")] = None
+        seen[": ".join(filter(None, (source, _dotted(at), text)))] = None
     return "\n".join(seen)
+
+
+def _narrowed(at: Location, text: str, layers: Sequence[Mapping[str, Any]]) -> tuple[Location, str]:
+    """A problem of a whole section may begin with the place within it: "host: ..."."""
+    for layer in layers:
+        for place in _places(layer, ()):
+            prefix = f"{_dotted(place[len(at) :])}: "
+            if len(place) > len(at) and place[: len(at)] == at and text.startswith(prefix):
+                return place, text.removeprefix(prefix)
+    return at, text
+
+
+def _places(layer: Any, at: Location) -> Iterator[Location]:
+    if at:
+        yield at
+    if isinstance(layer, Mapping):
+        for key, value in layer.items():
+            yield from _places(value, (*at, key))
 
 
 def _written_location(location: Sequence[str | int], document: Document) -> Location:
@@ -200,9 +238,12 @@ def _problem_text(problem: Any, at: Location) -> str:
     if kind == "missing":
         return "is missing"
     message = str(problem["msg"]).removeprefix("Value error, ")
-    if kind == "value_error" or isinstance(value, dict | BaseModel):
+    if kind == "value_error":
         return message
-    return f"{message[0].lower()}{message[1:]}, not {value!r}"
+    message = f"{message[0].lower()}{message[1:]}"
+    # A mapping says little, a key must not be printed.
+    hidden = isinstance(value, dict | BaseModel) or "api_keys" in at
+    return message if hidden else f"{message}, not {value!r}"
 
 
 def _near(word: str, allowed: Sequence[str]) -> str:

@@ -79,11 +79,12 @@ class NotAnsweringError(StartError):
 
 
 class RequestError(RoundhouseError):
+    status = 400
     type = "invalid_request_error"
 
 
 class BadRequestError(RequestError):
-    status = 400
+    pass
 
 
 class UnauthorizedError(RequestError):

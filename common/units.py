@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
+from math import isfinite
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
 GIB = 1 << 30
 
 
 def parse_duration(value: Any) -> float:
     """Seconds from a number or from "90s", "10m", "1h30m". ValueError for anything else."""
-    if (isinstance(value, int | float) and not isinstance(value, bool)) or (
-        isinstance(value, str) and re.fullmatch(r"\d+(\.\d+)?", value)
+    if (isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)) or (
+        isinstance(value, str) and re.fullmatch(r"[0-9]+(\.[0-9]+)?", value)
     ):
         seconds = float(value)
     elif isinstance(value, str) and re.fullmatch(f"({_DURATION.pattern})+", value):
@@ -47,6 +49,7 @@ def format_duration(seconds: float) -> str:
 Duration = Annotated[
     float,
     BeforeValidator(parse_duration),
-    PlainSerializer(lambda seconds: f"{seconds:g}s", return_type=str),
+    # Decimal, because a float's own text may be "1e+06", which is no duration.
+    PlainSerializer(lambda s: f"{Decimal(repr(s)).normalize():f}s", return_type=str),
     WithJsonSchema({"type": ["number", "string"], "examples": ["600s", "10m", 30]}),
 ]

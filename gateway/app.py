@@ -27,7 +27,8 @@ from common.errors import (
 )
 from gateway.control import control_app
 from gateway.envelope import read_envelope
-from gateway.forward import Exchange, Forwarder, Receive, Scope, Send
+from gateway.exchange import Exchange, Receive, Scope, Send
+from gateway.forward import Forwarder
 from gateway.keys import Headers, Keys
 from gateway.metrics import Metrics
 from gateway.upstream import RawHeaders

@@ -57,7 +57,6 @@ class Router:
         self._gateway = Gateway(config, self._dispatcher, admin_token)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._started = threading.Event()
-        self._failure: BaseException | None = None
         self._listener = listen(config.server.host, config.server.port)
         self._thread = threading.Thread(target=self._run, name="gateway", daemon=True)
         self._thread.start()
@@ -77,7 +76,10 @@ class Router:
     def _run(self) -> None:
         import uvloop
 
-        uvloop.run(self._serve())
+        try:
+            uvloop.run(self._serve())
+        finally:
+            self._started.set()  # nobody waits for what will not come; check_health tells
 
     async def _serve(self) -> None:
         import uvicorn

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import msgspec
 
@@ -23,55 +21,14 @@ from common.errors import (
     EngineTimeoutError,
 )
 from gateway.events import EVENT_ENDS, error_event, failure_in, whole_events
+from gateway.exchange import Exchange, is_event_stream, request_head, returned
 from gateway.metrics import Metrics
 from gateway.upstream import Connection, Origin, Pool, RawHeaders
 from router.replicas import Lane, Replica
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-
 _SWEEP_PERIOD_S = 0.1
 _RETRIED_STATUSES = frozenset({429, 500, 502, 503, 504})
-_EVENT_STREAM = b"text/event-stream"
-# Headers that belong to one connection, that name the caller, or that are set anew.
-_NOT_FORWARDED = frozenset(
-    b"host authorization x-api-key content-length connection keep-alive transfer-encoding te "
-    b"trailer upgrade proxy-authorization proxy-connection accept-encoding expect x-request-id "
-    b"cookie".split()
-)
-_NOT_RETURNED = frozenset(
-    b"connection keep-alive transfer-encoding content-length date server x-request-id".split()
-)
 _origin = lru_cache(1024)(Origin.of)
-
-
-@dataclass(slots=True, eq=False)
-class Exchange:
-    """One request and its answer, while it lasts."""
-
-    path: str
-    raw_path: bytes  # as it came, percent signs and all
-    route: str  # the path as a metric label: bounded in number
-    query: bytes
-    method: str
-    headers: RawHeaders
-    body: bytes
-    request_id: str
-    reason: str
-    arrived_at: float
-    receive: Receive
-    send: Send
-    task: asyncio.Task[Any]
-    watch: asyncio.Task[None] | None = None
-    departed_at: float = 0.0
-    first_byte_at: float = 0.0
-    heard_at: float = 0.0
-    attempts: int = 0
-    status: int = 0
-    begun: bool = False
-    expired: bool = False
-    hung_up: bool = False
 
 
 @dataclass(slots=True)
@@ -210,10 +167,10 @@ class Forwarder:
         origin = _origin(replica.url)
         answer = await self._pool.take(origin)
         try:
-            answer.send(_request_head(exchange, origin, replica.token), exchange.body)
+            answer.send(request_head(exchange, origin, replica.token), exchange.body)
             await answer.head()
-            headers = _returned(answer.headers)
-            if answer.status == 200 and _is_event_stream(headers):
+            headers = returned(answer.headers)
+            if answer.status == 200 and is_event_stream(headers):
                 await self._stream(exchange, replica, answer, headers)
                 return None
             body = await answer.read_all()
@@ -325,25 +282,3 @@ def _message_in(body: bytes) -> str:
         return str(msgspec.json.decode(body)["error"]["message"])
     except (msgspec.DecodeError, KeyError, TypeError):
         return body[:200].decode(errors="replace") or "no reason given"
-
-
-def _request_head(exchange: Exchange, origin: Origin, token: str) -> bytes:
-    """Request line and headers. What came was parsed, so no value holds a line break."""
-    target = origin.prefix.encode() + exchange.raw_path
-    if exchange.query:
-        target += b"?" + exchange.query
-    lines = [b"%s %s HTTP/1.1" % (exchange.method.encode(), target), b"host: " + origin.host_header]
-    lines += [b"%s: %s" % pair for pair in exchange.headers if pair[0] not in _NOT_FORWARDED]
-    lines.append(b"x-request-id: " + exchange.request_id.encode("latin-1"))
-    if token:
-        lines.append(b"authorization: Bearer " + token.encode())
-    lines.append(b"content-length: %d\r\n\r\n" % len(exchange.body))
-    return b"\r\n".join(lines)
-
-
-def _returned(headers: RawHeaders) -> RawHeaders:
-    return [pair for pair in headers if pair[0] not in _NOT_RETURNED]
-
-
-def _is_event_stream(headers: RawHeaders) -> bool:
-    return any(name == b"content-type" and value[:17] == _EVENT_STREAM for name, value in headers)

@@ -60,7 +60,8 @@ class Connection(asyncio.Protocol):
         self._buffered_bytes = 0
         self._paused = False
         self._has_head = False
-        self._complete = False
+        self._complete = True  # nothing was asked yet
+        self._stray = False  # more than what was asked for has come
         self._until_close = False
         self._keep_alive = False
         self._lost: str | None = None
@@ -107,7 +108,9 @@ class Connection(asyncio.Protocol):
 
     @property
     def reusable(self) -> bool:
-        return self._complete and self._keep_alive and self.open
+        """The last answer is over and has been read whole, so nothing of it is left for others."""
+        done = self._complete and not self._chunks and not self._stray
+        return done and self._keep_alive and self.open
 
     @property
     def open(self) -> bool:
@@ -156,13 +159,18 @@ class Connection(asyncio.Protocol):
     # What the parser calls.
 
     def on_message_begin(self) -> None:
-        self.headers = []
+        if self._complete:
+            self._stray = True
+        else:
+            self.headers = []
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self._has_head:  # else it is a trailer
             self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
+        if self._stray:
+            return
         self.status = self._parser.get_status_code()
         self._has_head = self.status >= 200
         self._keep_alive = self._parser.should_keep_alive()
@@ -170,8 +178,9 @@ class Connection(asyncio.Protocol):
         self._until_close = not names & {b"content-length", b"transfer-encoding"}
 
     def on_body(self, body: bytes) -> None:
-        self._chunks.append(body)
-        self._buffered_bytes += len(body)
+        if not self._stray:
+            self._chunks.append(body)
+            self._buffered_bytes += len(body)
 
     def on_message_complete(self) -> None:
         self._complete = self._has_head
@@ -189,9 +198,10 @@ class Pool:
         idle = self._idle[origin]
         while idle:
             connection = idle.pop()
-            if connection.open:
+            if connection.reusable:
                 connection.reused = True
                 return connection
+            connection.close()
         return await self._connect(origin)
 
     def give_back(self, origin: Origin, connection: Connection) -> None:
@@ -199,9 +209,9 @@ class Pool:
         if connection.reusable:
             self._idle[origin].append(connection)
         else:
-            connection.close()
-            if connection.reused:
+            if connection.reused and not connection.open:
                 self.forget(origin)  # its siblings are likely to be as stale
+            connection.close()
 
     def forget(self, origin: Origin) -> None:
         for connection in self._idle.pop(origin, ()):
