@@ -1,0 +1,87 @@
+"""What `serve` decides before it starts anything."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import socket
+from pathlib import Path
+
+import pytest
+
+from cli.serve import base_url, check_port, load_config, model_name, welcome
+from common.errors import ConfigError, PortInUseError, UsageError
+
+
+def test_without_anything_it_is_the_embedded_model() -> None:
+    config = load_config(None, (), None, None)
+    assert {name: model.source for name, model in config.models.items()} == {
+        "smollm2": "embedded:smollm2"
+    }
+    assert (config.server.host, config.server.port) == ("127.0.0.1", 8000)
+
+
+def test_models_by_flag_need_no_file() -> None:
+    config = load_config(None, ("Qwen/Qwen3-0.6B", "embedded:smollm2"), None, 9000)
+    assert list(config.models) == ["Qwen/Qwen3-0.6B", "smollm2"]
+    assert config.server.port == 9000
+
+
+def test_a_folder_is_served_under_its_own_name(tmp_path: Path) -> None:
+    folder = tmp_path / "my-model"
+    folder.mkdir()
+    assert model_name(str(folder)) == "my-model"
+    assert model_name("owner/name") == "owner/name"
+
+
+def test_flags_and_file_exclude_each_other(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="exclude each other"):
+        load_config(tmp_path / "box.yaml", ("a/b",), None, None)
+
+
+def test_another_host_without_keys_is_refused() -> None:
+    with pytest.raises(ConfigError, match="api_keys must hold at least one key"):
+        load_config(None, (), "0.0.0.0", None)
+
+
+def test_a_port_in_use_is_told_with_a_way_out() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        config = load_config(None, (), None, port)
+        with pytest.raises(PortInUseError) as caught:
+            check_port(config)
+    assert f"cannot listen on 127.0.0.1:{port}" in caught.value.message
+    assert "choose another with --port" in caught.value.message
+    check_port(config)  # free again
+
+
+def test_the_curl_can_be_pasted() -> None:
+    config = load_config(None, ("owner/name",), None, 8123)
+    text = welcome(config)
+    start = text.index("curl")
+    words = shlex.split(text[start : text.index("Ctrl-C")].replace("\\\n", " "))
+    assert words[:2] == ["curl", "http://127.0.0.1:8123/v1/chat/completions"]
+    assert json.loads(words[words.index("-d") + 1])["model"] == "owner/name"
+    assert "YOUR_KEY" not in text
+
+
+def test_with_keys_the_curl_says_where_to_put_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROUNDHOUSE_SERVER__API_KEYS", '["sk-very-secret"]')
+    text = welcome(load_config(None, (), None, None))
+    assert "Bearer YOUR_KEY" in text
+    assert "very-secret" not in text
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("0.0.0.0", "http://127.0.0.1:8000"),
+        ("::1", "http://[::1]:8000"),
+        ("localhost", "http://localhost:8000"),
+    ],
+)
+def test_the_url_is_one_that_can_be_called(
+    host: str, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ROUNDHOUSE_SERVER__API_KEYS", '["sk-very-secret"]')
+    assert base_url(load_config(None, (), host, None)) == url

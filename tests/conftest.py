@@ -1,0 +1,18 @@
+"""What every test gets: a state directory of its own, and none of the caller's settings."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def _own_state(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Nothing of a Roundhouse that runs on this machine can be seen, let alone stopped."""
+    state = tmp_path_factory.mktemp("state")
+    for name in [name for name in os.environ if name.startswith("ROUNDHOUSE_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_STATE_HOME", str(state))
+    return state

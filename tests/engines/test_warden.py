@@ -1,0 +1,104 @@
+"""Real processes, really killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+
+import psutil
+import pytest
+
+from engines import warden
+
+# Starts a child marked as its own, which starts one in turn; prints both process ids; stays.
+OWNER_PROGRAM = """
+import os, subprocess, sys, time
+from engines.warden import owned_by
+child = 'import subprocess, sys; print(subprocess.Popen(["sleep", "100"]).pid, flush=True); ' \\
+    'import time; time.sleep(100)'
+process = subprocess.Popen(
+    [sys.executable, "-c", child], env={**os.environ, **owned_by(os.getpid())},
+    stdout=subprocess.PIPE, text=True, start_new_session=True)
+print(process.pid, process.stdout.readline().strip(), flush=True)
+time.sleep(100)
+"""
+
+
+@pytest.fixture
+def processes() -> Iterator[list[int]]:
+    started: list[int] = []
+    yield started
+    for pid in started:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def gone(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def wait_gone(*pids: int) -> None:
+    give_up_at = time.monotonic() + 20
+    while not all(map(gone, pids)):
+        assert time.monotonic() < give_up_at, "still there"
+        time.sleep(0.05)
+
+
+def test_what_a_killed_owner_leaves_is_ended_and_nothing_else(processes: list[int]) -> None:
+    owner = subprocess.Popen(
+        [sys.executable, "-c", OWNER_PROGRAM], stdout=subprocess.PIPE, text=True
+    )
+    assert owner.stdout is not None
+    child, grandchild = map(int, owner.stdout.readline().split())
+    bystander = subprocess.Popen(["sleep", "100"], start_new_session=True)
+    processes += [owner.pid, child, grandchild, bystander.pid]
+    guard = warden.start(owner.pid)
+    time.sleep(0.3)
+    assert not any(map(gone, (child, grandchild)))
+    owner.kill()
+    owner.wait()
+    wait_gone(child, grandchild)
+    assert guard.wait(20) == 0, "the warden ends when its work is done"
+    assert bystander.poll() is None
+    bystander.kill()
+    bystander.wait()
+    owner.stdout.close()
+
+
+def test_a_chain_of_owners_is_followed(processes: list[int]) -> None:
+    """As with an engine core, whose owner is an actor, whose owner is the command."""
+    actor = subprocess.Popen(
+        [sys.executable, "-c", OWNER_PROGRAM],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **warden.owned_by(os.getpid())},
+    )
+    assert actor.stdout is not None
+    child, grandchild = map(int, actor.stdout.readline().split())
+    processes += [actor.pid, child, grandchild]
+    guard = warden.start(os.getpid())
+    try:
+        time.sleep(0.5)
+        actor.kill()
+        actor.wait()
+        wait_gone(child, grandchild)
+        assert guard.poll() is None, "its root lives"
+    finally:
+        guard.kill()
+        guard.wait()
+        actor.stdout.close()
+
+
+def test_a_process_id_that_came_round_again_is_no_owner() -> None:
+    mark = warden.owned_by(os.getpid())[warden.OWNER]
+    pid = mark.partition(":")[0]
+    assert warden._alive(mark)
+    assert not warden._alive(f"{pid}:1.00")
