@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
+import psutil
 import ray
 from ray import serve
 from ray.exceptions import RayError
@@ -68,6 +69,11 @@ def start_ray(cleanup: ExitStack) -> None:
     serve.start(proxy_location="Disabled", logging_config={"log_level": "WARNING"})
 
 
+def ray_lives() -> bool:
+    """Whether the processes that would start a replica again are there."""
+    return {_name(child) for child in psutil.Process().children()} >= {"gcs_server", "raylet"}
+
+
 def drain(timeout_s: float) -> bool:
     """Lets accepted requests end; False when some did not in time, or the router is gone."""
     try:
@@ -110,8 +116,24 @@ def build(args: dict[str, str]) -> Application:
     config = config_file.load(Path(path) if path else None)
     token = secrets.token_urlsafe(32)
     specs = plan(config, boxes.look(), token, print)
+    _start_serve_without_proxies()
     handles = {spec.id: engine.application(spec) for spec in specs}
     return gateway.application(config, specs, token, _router_log(config), handles)
+
+
+def _name(process: psutil.Process) -> str:
+    """A living process's name."""
+    try:
+        return "" if process.status() == psutil.STATUS_ZOMBIE else process.name()
+    except psutil.NoSuchProcess:
+        return ""
+
+
+def _start_serve_without_proxies() -> None:
+    """`serve run` would start them on port 8000 after the build; they are on no request's way."""
+    if not ray.is_initialized():
+        ray.init(namespace="serve")
+    serve.start(proxy_location="Disabled")
 
 
 def _wants(name: str, model: ModelConfig, folder: Path) -> Iterator[Want]:

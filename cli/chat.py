@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx2 as httpx
 
-from cli.client import Client
+from cli.client import ONE_CALL_A_CONNECTION, Client
 from cli.progress import say
 from common.errors import EngineError, NotAnsweringError, StartError, UsageError
 from common.instance import Instance, running
@@ -56,6 +56,7 @@ class Conversation:
             base_url=instance.url,
             headers={"Authorization": f"Bearer {instance.token}"},
             timeout=httpx.Timeout(None, connect=10),
+            limits=ONE_CALL_A_CONNECTION,
             trust_env=False,
         )
 
@@ -64,12 +65,16 @@ class Conversation:
         self._messages = [{"role": "system", "content": system}] if system else []
 
     def ask(self, prompt: str) -> None:
-        """Prints the answer as it comes. Raises EngineError with the server's words."""
+        """Prints the answer as it comes. Raises EngineError with the server's words, or
+        NotAnsweringError."""
         self._messages.append({"role": "user", "content": prompt})
         answer = ""
-        for piece in self._pieces():
-            answer += piece
-            print(piece, end="", flush=True)
+        try:
+            for piece in self._pieces():
+                answer += piece
+                print(piece, end="", flush=True)
+        except httpx.HTTPError as error:
+            raise NotAnsweringError(f"{self._http.base_url} does not answer: {error}") from None
         print()
         self._messages.append({"role": "assistant", "content": answer})
 

@@ -9,6 +9,8 @@ import httpx2 as httpx
 from common.errors import NotAnsweringError, StartError, UsageError
 from common.instance import Instance, running
 
+ONE_CALL_A_CONNECTION = httpx.Limits(max_keepalive_connections=0)  # so nothing has to be closed
+
 
 class Client:
     """The few calls that the command line makes. They raise NotAnsweringError."""
@@ -19,6 +21,7 @@ class Client:
             base_url=instance.url,
             headers={"Authorization": f"Bearer {instance.token}"},
             timeout=10,
+            limits=ONE_CALL_A_CONNECTION,
             trust_env=False,
         )
 

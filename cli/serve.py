@@ -166,8 +166,20 @@ def _tell_changes(instance: Instance, progress: StartProgress, stopping: threadi
 
     client = Client(instance)
     while not stopping.wait(_CHANGES_PERIOD_S):
+        _leave_if_ray_died(instance)
         with suppress(NotAnsweringError):
             progress.show(client.replicas()["replicas"])
+
+
+def _leave_if_ray_died(instance: Instance) -> None:
+    """Without it the engines go on for a while, but nothing that fails comes back."""
+    import serve_app
+
+    if serve_app.ray_lives():
+        return
+    instance.forget()
+    print("roundhouse: Ray has died; ending all, so start it again", file=sys.stderr, flush=True)
+    os._exit(1)  # an orderly end would wait for Ray; the warden ends the rest
 
 
 def _raise_if_failed(replicas: list[dict[str, Any]], config: Config) -> None:

@@ -6,9 +6,11 @@ Handles carry control only (`status`, `stop`); tokens go to the engine's own HTT
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import time
 from dataclasses import asdict
+from logging.handlers import MemoryHandler
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,7 @@ class EngineReplica:
     def __init__(self, spec: ReplicaSpec) -> None:
         redirect_output(Path(spec.log_path))
         os.environ.update(owned_by(os.getpid()))
+        _leave_serves_log_file()
         self._failed_at: float | None = None
         self._engine = registry.create(spec)
         self._engine.start()
@@ -48,6 +51,17 @@ class EngineReplica:
         self._failed_at = self._failed_at or time.monotonic()
         if time.monotonic() - self._failed_at > _RETRY_AFTER_FAILURE_S:
             raise RuntimeError(status.error)
+
+
+def _leave_serves_log_file() -> None:
+    """Serve's messages go to our own log alone.
+
+    vLLM's logging set-up closes the handler of Serve's file, and a restarted Serve controller that
+    asks such a replica for the file's name gets an error and ends the replica.
+    """
+    logger = logging.getLogger("ray.serve")
+    for handler in [h for h in logger.handlers if isinstance(h, MemoryHandler)]:
+        logger.removeHandler(handler)
 
 
 def application_name(replica_id: str) -> str:

@@ -18,7 +18,7 @@ _PHASES = (
     (re.compile(r"Capturing .*graphs?.*?(\d+)%"), "capturing graphs {}%"),
     (re.compile(r"Supported tasks|Starting vLLM server"), "starting server"),
 )
-_CAUSE = re.compile(r"((?:[A-Za-z_]+\.)*[A-Z][A-Za-z]*(?:Error|Exception)): (.+)")
+_CAUSE = re.compile(r"\b(?:[A-Za-z_]+\.)*(?:[A-Z][A-Za-z]*)?(?:Error|Exception): .+")
 _CONSEQUENCE = (
     "Engine core initialization failed",
     "WorkerProc initialization failed",
@@ -46,6 +46,7 @@ class StartupLog:
         self._path = path
         self._offset = path.stat().st_size if path.exists() else 0
         self._begin = self._offset
+        self._rest = b""
         self._phase = "starting"
 
     def phase(self) -> str:
@@ -54,8 +55,10 @@ class StartupLog:
             file.seek(self._offset)
             fresh = file.read()
         self._offset += len(fresh)
-        for line in re.split(r"[\r\n]+", fresh.decode(errors="replace")):
-            self._phase = _phase_of(line) or self._phase
+        lines = re.split(rb"[\r\n]+", self._rest + fresh)
+        self._rest = lines[-1]  # it may be half a line
+        for line in lines:
+            self._phase = _phase_of(line.decode(errors="replace")) or self._phase
         return self._phase
 
     def cause(self, error: BaseException) -> Cause:
@@ -63,9 +66,8 @@ class StartupLog:
         with self._path.open("rb") as file:
             file.seek(self._begin)
             text = file.read().decode(errors="replace")
-        found = [m for m in _CAUSE.finditer(text) if not _is_consequence(m[2])]
         own = f"{type(error).__name__}: {error}".strip()
-        message = f"{found[-1][1]}: {found[-1][2].strip()}" if found else own
+        message = _last_error(text) or own
         return Cause(message, bool(_OUT_OF_MEMORY.search(message) or _OUT_OF_MEMORY.search(own)))
 
 
@@ -77,5 +79,14 @@ def _phase_of(line: str) -> str | None:
     return None
 
 
-def _is_consequence(message: str) -> bool:
-    return any(words in message for words in _CONSEQUENCE)
+def _last_error(text: str) -> str | None:
+    """The last error that was logged as one; what a dying process merely prints counts less."""
+    logged = printed = None
+    for line in text.splitlines():
+        match = _CAUSE.search(line)
+        if match is None or any(words in match[0] for words in _CONSEQUENCE):
+            continue
+        printed = match[0].strip()
+        if " ERROR " in line[: match.start()]:
+            logged = printed
+    return logged or printed

@@ -93,6 +93,8 @@ def command_line(spec: ReplicaSpec) -> list[str]:
         "quantization": spec.quantization,
         "kv_cache_memory_bytes": spec.kv_cache_bytes,
         "distributed_executor_backend": "mp" if spec.tp * spec.pp > 1 else None,
+        # Time to tear down in order; killed at once, vLLM leaves its shared memory behind.
+        "shutdown_timeout": 5,
         # On a CPU, torch.compile gave wrong words in bfloat16 and takes a minute more to start.
         "enforce_eager": True if spec.on_cpu else None,
     }

@@ -12,8 +12,10 @@ import re
 import subprocess
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 
 import psutil
@@ -21,6 +23,7 @@ import psutil
 OWNER = "ROUNDHOUSE_OWNER"
 _PERIOD_S = 1.0
 _KINDNESS_S = 5.0
+_SHARED_MEMORY_TURNS = 10  # reading a large process's maps takes milliseconds
 _SHARED_MEMORY = re.compile(r"(/dev/shm/\S+)$", re.MULTILINE)  # not those marked "(deleted)"
 
 
@@ -50,10 +53,16 @@ def start(pid: int) -> subprocess.Popen[bytes]:
 def watch(pid: int) -> None:
     """Until `pid` and all that it owned, directly or through others, are gone."""
     roots = {owned_by(pid)[OWNER]}
-    while True:
+    shared: defaultdict[str, set[Path]] = defaultdict(set)
+    for turn in count():
         owned = list(_owned_through(roots))
-        orphans = [process for process, owner in owned if not _alive(owner)]
-        _end(orphans)
+        if turn % _SHARED_MEMORY_TURNS == 0:
+            for process, owner in owned:
+                shared[owner] |= _shared_memory([process.pid])
+        dead = {owner for owner in (*shared, *(owner for _, owner in owned)) if not _alive(owner)}
+        _end([process for process, owner in owned if owner in dead])
+        for owner in dead:
+            _unlink(shared.pop(owner, set()))
         if not owned and not any(_alive(root) for root in roots):
             return
         time.sleep(_PERIOD_S)
@@ -62,9 +71,9 @@ def watch(pid: int) -> None:
 def _owned_through(roots: set[str]) -> Iterator[tuple[psutil.Process, str]]:
     """Processes whose chain of owners begins at a root; `roots` grows by the owners found."""
     marked = list(_marked())
-    identities = {process.pid: owner for process, owner in marked}
+    identities = {str(process.pid): owner for process, owner in marked}
     for process, owner in marked:
-        if owner in roots or identities.get(int(owner.partition(":")[0])) in roots:
+        if owner in roots or identities.get(owner.partition(":")[0]) in roots:
             roots.add(owner)
             yield process, owner
 
@@ -90,9 +99,6 @@ def _alive(owner: str) -> bool:
 
 
 def _end(processes: list[psutil.Process]) -> None:
-    if not processes:
-        return
-    shared = _shared_memory(process.pid for process in processes)
     for process in processes:
         with suppress(psutil.Error):
             process.terminate()
@@ -101,7 +107,11 @@ def _end(processes: list[psutil.Process]) -> None:
         with suppress(psutil.Error):
             process.kill()
     psutil.wait_procs(left, timeout=_KINDNESS_S)
-    for file in shared - _shared_memory(psutil.pids()):
+
+
+def _unlink(files: set[Path]) -> None:
+    """What a killed engine could not: its shared memory, unless somebody still has it mapped."""
+    for file in files - _shared_memory(psutil.pids()) if files else ():
         file.unlink(missing_ok=True)
 
 

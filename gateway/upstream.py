@@ -10,6 +10,7 @@ import asyncio
 import ssl
 from collections import defaultdict, deque
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -191,7 +192,6 @@ class Pool:
 
     def __init__(self) -> None:
         self._idle: dict[Origin, deque[Connection]] = defaultdict(deque)
-        self._tls = ssl.create_default_context()
 
     async def take(self, origin: Origin) -> Connection:
         """An idle connection or a new one. Raises EngineConnectError when nobody listens."""
@@ -225,10 +225,16 @@ class Pool:
         try:
             async with asyncio.timeout(_CONNECT_TIMEOUT_S):
                 _, connection = await asyncio.get_running_loop().create_connection(
-                    Connection, origin.host, origin.port, ssl=self._tls if origin.tls else None
+                    Connection, origin.host, origin.port, ssl=_tls() if origin.tls else None
                 )
         except TimeoutError:
             raise EngineConnectError(f"no connection within {_CONNECT_TIMEOUT_S:g} s") from None
         except OSError as error:
             raise EngineConnectError(error.strerror or str(error)) from None
         return connection
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    """Made when it is needed first: it takes longer than the rest of a start."""
+    return ssl.create_default_context()

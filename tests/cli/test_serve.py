@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import socket
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from cli.serve import base_url, check_port, load_config, model_name, welcome
 from common.errors import ConfigError, PortInUseError, UsageError
+from tests.cli.conftest import instance_on
 
 
 def test_without_anything_it_is_the_embedded_model() -> None:
@@ -85,3 +87,46 @@ def test_the_url_is_one_that_can_be_called(
 ) -> None:
     monkeypatch.setenv("ROUNDHOUSE_SERVER__API_KEYS", '["sk-very-secret"]')
     assert base_url(load_config(None, (), host, None)) == url
+
+
+def test_a_port_that_a_roundhouse_has_is_told_with_how_to_stop_it() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        instance_on(port).save()
+        with pytest.raises(PortInUseError) as caught:
+            check_port(load_config(None, (), None, port))
+    assert caught.value.message == (
+        f"cannot listen on 127.0.0.1:{port}: process {os.getpid()} serves there; "
+        f"`roundhouse stop -p {port}` stops it"
+    )
+
+
+def test_a_name_with_a_quote_cannot_break_out_of_the_curl() -> None:
+    """Names cannot hold one; should they ever, the shell must not run what stands behind it."""
+    with pytest.raises(ConfigError, match="is no name for a model"):
+        load_config(None, ("a'; echo oops; '",), None, None)
+
+
+def test_several_models_and_their_aliases_are_listed(tmp_path: Path) -> None:
+    file = tmp_path / "box.yaml"
+    file.write_text("models:\n  m: {source: a/b, aliases: [x, y]}\n  n: {source: a/b}\n")
+    assert "  Models   m (x, y), n\n" in welcome(load_config(file, (), None, None))
+
+
+def test_flags_win_over_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "box.yaml"
+    file.write_text("server: {port: 1, host: localhost}\nmodels: {m: {source: a/b}}\n")
+    config = load_config(file, (), None, 9000)
+    assert (config.server.host, config.server.port, list(config.models)) == (
+        "localhost",
+        9000,
+        ["m"],
+    )
+
+
+def test_a_wrong_flag_is_blamed_on_the_command_line() -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(None, (), None, 70000)
+    assert caught.value.message == (
+        "command line: server.port: input should be less than or equal to 65535, not 70000"
+    )

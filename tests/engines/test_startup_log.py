@@ -87,3 +87,65 @@ def test_want_of_memory_is_recognised(tmp_path: Path, words: str) -> None:
     log = StartupLog(file)
     file.write_text(words + "\n")
     assert log.cause(RuntimeError("Engine core initialization failed")).out_of_memory
+
+
+def test_a_line_that_arrives_in_pieces_is_understood(tmp_path: Path) -> None:
+    file = tmp_path / "m-0.log"
+    file.touch()
+    log = StartupLog(file)
+    with file.open("ab", buffering=0) as text:
+        for piece in (
+            b"Starting to load",
+            b" model caf\xc3",
+            b"\xa9...\nLoading weights",
+            b" took",
+        ):
+            text.write(piece)
+            seen = log.phase()
+        assert seen == "weights loaded"
+
+
+def test_a_log_that_is_not_text_is_no_crash(tmp_path: Path) -> None:
+    file = tmp_path / "m-0.log"
+    file.touch()
+    log = StartupLog(file)
+    file.write_bytes(b"\xff\xfe Loading weights took 1 s\nValueError: \xff broken\n")
+    assert log.phase() == "weights loaded"
+    assert log.cause(RuntimeError("x")).message == "ValueError: \ufffd broken"
+
+
+# As vLLM 0.32 wrote them on a CPU, shortened where dots are.
+NO_WEIGHTS = """
+(Worker pid=20355) INFO 11-21 13:09:07 [cpu_model_runner.py:68] Starting to load model /m...
+(Worker pid=20355) ERROR 11-21 13:09:07 [multiproc_executor.py:953] WorkerProc failed to start.
+(Worker pid=20355) ERROR 11-21 13:09:07 [multiproc_executor.py:953] Traceback (most recent call last):
+(Worker pid=20355) ERROR 11-21 13:09:07 [multiproc_executor.py:953] RuntimeError: Cannot find any model weights with `/m`
+(EngineCore pid=20100) ERROR 11-21 13:09:09 [core.py:1164] EngineCore failed to start.
+(EngineCore pid=20100) ERROR 11-21 13:09:09 [core.py:1164] Exception: WorkerProc initialization failed due to an exception in a background process. See stack trace for root cause.
+(MainProcess pid=1) RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {}
+"""  # noqa: E501
+
+
+def test_a_workers_error_is_the_cause(tmp_path: Path) -> None:
+    file = tmp_path / "m-0.log"
+    file.touch()
+    log = StartupLog(file)
+    file.write_text(NO_WEIGHTS)
+    cause = log.cause(RuntimeError("Engine core initialization failed. See root cause above."))
+    assert cause.message == "RuntimeError: Cannot find any model weights with `/m`"
+
+
+def test_what_goes_wrong_while_it_ends_is_not_the_cause(tmp_path: Path) -> None:
+    file = tmp_path / "m-0.log"
+    file.touch()
+    log = StartupLog(file)
+    file.write_text(
+        "(EngineCore pid=9) ERROR 11-21 13:09:09 [core.py:1164] ValueError: No available memory "
+        "for the cache blocks. Try increasing `gpu_memory_utilization`\n"
+        "Exception ignored in: <function Finalizer at 0x7f>\n"
+        "ProcessLookupError: [Errno 3] No such process\n"
+        "resource_tracker: KeyError: '/psm_1234'\n"
+    )
+    cause = log.cause(RuntimeError("Engine core initialization failed."))
+    assert cause.message.startswith("ValueError: No available memory for the cache blocks.")
+    assert cause.out_of_memory

@@ -12,7 +12,7 @@ import pytest
 from common.errors import ConfigError
 from engines.base import ReplicaSpec
 from engines.vllm import environment
-from engines.vllm_args import check, command_line, known_names
+from engines.vllm_args import _OURS, check, command_line, known_names
 
 SPEC = ReplicaSpec(
     id="m-0",
@@ -106,3 +106,58 @@ def test_the_environment_binds_cores_and_gpus() -> None:
     assert told["VLLM_CPU_OMP_THREADS_BIND"] == "0,1|2"
     assert told["CUDA_VISIBLE_DEVICES"] == "3,1"
     assert "CUDA_VISIBLE_DEVICES" not in environment(SPEC)
+
+
+def test_without_vllm_nothing_is_known_and_only_ours_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("engines.vllm_args.known_names", frozenset)
+    check("m", {"anything_at_all": 1})
+    with pytest.raises(ConfigError, match=r"models\.m\.engine_args\.model: is set by Roundhouse"):
+        check("m", {"model": "x"})
+
+
+def test_every_name_of_ours_is_one_of_vllms() -> None:
+    """So that a name which vLLM drops does not stay refused for ever."""
+    assert set(_OURS) <= known_names()
+
+
+def test_names_with_dashes_are_near_those_with_underlines() -> None:
+    with pytest.raises(ConfigError, match=r"did you mean 'max_num_seqs'"):
+        check("m", {"max-num-seqs": 4})
+
+
+def test_the_users_arguments_win_and_stand_once() -> None:
+    told = command_line(
+        replace(SPEC, kv_cache_bytes=5, engine_args={"kv_cache_memory_bytes": 7, "seed": -1})
+    )
+    assert [word for word in told if word.startswith("--kv-cache")] == ["--kv-cache-memory-bytes=7"]
+    assert "--seed=-1" in told
+
+
+def test_nothing_is_said_that_was_not_asked_for() -> None:
+    flags = {word.partition("=")[0] for word in command_line(SPEC) if word.startswith("--")}
+    assert flags == {
+        "--model",
+        "--served-model-name",
+        "--tensor-parallel-size",
+        "--pipeline-parallel-size",
+        "--dtype",
+        "--disable-uvicorn-access-log",
+        "--enforce-eager",
+        "--shutdown-timeout",
+    }
+
+
+def test_every_flag_of_ours_is_one_of_vllms() -> None:
+    everything = replace(
+        SPEC,
+        tp=2,
+        token="t",
+        kv_cache_bytes=1,
+        max_model_len=1,
+        quantization="fp8",
+        engine_args={"gpu_memory_utilization": 0.5},
+    )
+    flags = {w.partition("=")[0] for w in command_line(everything) if w.startswith("--")}
+    assert {flag[2:].replace("-", "_") for flag in flags} <= known_names()

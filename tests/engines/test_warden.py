@@ -102,3 +102,59 @@ def test_a_process_id_that_came_round_again_is_no_owner() -> None:
     pid = mark.partition(":")[0]
     assert warden._alive(mark)
     assert not warden._alive(f"{pid}:1.00")
+
+
+def test_another_owners_processes_are_left_alone() -> None:
+    """Neither one whose owner is not ours, nor one whose mark names our id at another time."""
+    marks = ("1:1.00", f"{os.getpid()}:1.00", "nonsense", "")
+    strangers = [
+        subprocess.Popen(["sleep", "100"], env={**os.environ, warden.OWNER: mark}) for mark in marks
+    ]
+    try:
+        roots = {warden.owned_by(os.getpid())[warden.OWNER]}
+        found = {process.pid for process, _ in warden._owned_through(roots)}
+        assert not found & {stranger.pid for stranger in strangers}
+    finally:
+        for stranger in strangers:
+            stranger.kill()
+            stranger.wait()
+
+
+def test_one_that_will_not_go_is_made_to(
+    processes: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(warden, "_KINDNESS_S", 0.1)
+    program = "import signal, time; signal.signal(15, signal.SIG_IGN); print(1, flush=True)"
+    stubborn = subprocess.Popen(
+        [sys.executable, "-c", f"{program}; time.sleep(100)"], stdout=subprocess.PIPE
+    )
+    processes.append(stubborn.pid)
+    assert stubborn.stdout is not None
+    stubborn.stdout.readline()
+    warden._end([psutil.Process(stubborn.pid)])
+    assert gone(stubborn.pid)
+    stubborn.wait()
+    stubborn.stdout.close()
+
+
+def test_one_that_would_go_is_given_the_time(processes: list[int]) -> None:
+    program = "import signal, sys, time; signal.signal(15, lambda *_: sys.exit(print('bye')))"
+    kind = subprocess.Popen(
+        [sys.executable, "-u", "-c", f"{program}; print(1); time.sleep(100)"],
+        stdout=subprocess.PIPE,
+    )
+    processes.append(kind.pid)
+    assert kind.stdout is not None
+    kind.stdout.readline()
+    warden._end([psutil.Process(kind.pid)])
+    assert kind.stdout.read() == b"bye\n"
+    kind.wait()
+    kind.stdout.close()
+
+
+def test_the_mark_tells_owner_and_start() -> None:
+    mark = warden.owned_by(os.getpid())
+    pid, _, created = mark[warden.OWNER].partition(":")
+    assert int(pid) == os.getpid()
+    assert float(created) == pytest.approx(psutil.Process().create_time(), abs=0.01)
+    assert mark["SPT_NOENV"] == "1", "a process title must not overwrite the mark"

@@ -1,0 +1,267 @@
+"""What OpenAI's and Anthropic's clients see of a Roundhouse with real engines."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import anthropic
+import httpx2 as httpx
+import openai
+import psutil
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.real.serving import KEY, RunningServer, wait_for
+
+pytestmark = pytest.mark.engine
+
+QUESTION = "What is the capital of France?"
+MESSAGES: Any = [{"role": "user", "content": QUESTION}]
+LONG: Any = [{"role": "user", "content": "Count from one to one thousand."}]
+CITY = {
+    "type": "object",
+    "properties": {
+        "city": {"type": "string", "enum": ["Paris", "London"]},
+        "is_capital": {"type": "boolean"},
+    },
+    "required": ["city", "is_capital"],
+    "additionalProperties": False,
+}
+
+
+@pytest.fixture
+def client(house: RunningServer) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=f"{house.url}/v1", api_key=KEY, max_retries=0) as client:
+        yield client
+
+
+@pytest.fixture
+def claude(house: RunningServer) -> Iterator[anthropic.Anthropic]:
+    with anthropic.Anthropic(base_url=house.url, api_key=KEY, max_retries=0) as client:
+        yield client
+
+
+def test_a_chat_is_answered(client: openai.OpenAI) -> None:
+    answer = client.chat.completions.create(
+        model="smollm2", messages=MESSAGES, temperature=0, max_tokens=20
+    )
+    assert "Paris" in (answer.choices[0].message.content or "")
+    assert answer.usage is not None
+    assert answer.usage.completion_tokens <= 20
+
+
+def test_an_alias_is_answered_by_its_model(client: openai.OpenAI) -> None:
+    answer = client.chat.completions.create(model="gpt-4o-mini", messages=MESSAGES, max_tokens=3)
+    assert answer.model == "smollm2"
+
+
+def test_a_stream_is_the_answer_in_pieces_with_usage(client: openai.OpenAI) -> None:
+    asked: Any = {"model": "smollm2", "messages": MESSAGES, "temperature": 0, "max_tokens": 20}
+    whole = client.chat.completions.create(**asked)
+    events = list(
+        client.chat.completions.create(**asked, stream=True, stream_options={"include_usage": True})
+    )
+    pieces = [c.delta.content or "" for event in events for c in event.choices]
+    assert "".join(pieces) == whole.choices[0].message.content
+    assert len(pieces) > 3
+    assert events[-1].usage == whole.usage
+
+
+@pytest.mark.anyio
+async def test_the_async_client(house: RunningServer) -> None:
+    async with openai.AsyncOpenAI(base_url=f"{house.url}/v1", api_key=KEY) as client:
+        stream = await client.chat.completions.create(
+            model="smollm2", messages=MESSAGES, temperature=0, max_tokens=20, stream=True
+        )
+        text = "".join([e.choices[0].delta.content or "" async for e in stream])
+    assert "Paris" in text
+
+
+def test_several_choices_and_logprobs(client: openai.OpenAI) -> None:
+    answer = client.chat.completions.create(
+        model="smollm2", messages=MESSAGES, n=2, max_tokens=5, logprobs=True, top_logprobs=3
+    )
+    assert [choice.index for choice in answer.choices] == [0, 1]
+    for choice in answer.choices:
+        assert choice.logprobs is not None
+        tokens = choice.logprobs.content or []
+        assert tokens
+        assert all(token.logprob <= 0 and len(token.top_logprobs) >= 3 for token in tokens)
+
+
+def test_stop(client: openai.OpenAI) -> None:
+    answer = client.chat.completions.create(
+        model="smollm2", messages=MESSAGES, temperature=0, max_tokens=30, stop=["Paris"]
+    )
+    assert "Paris" not in (answer.choices[0].message.content or "")
+    assert answer.choices[0].finish_reason == "stop"
+
+
+def test_a_seed_repeats_an_answer(client: openai.OpenAI) -> None:
+    texts = {
+        client.chat.completions.create(
+            model="smollm2", messages=LONG, temperature=1, seed=seed, max_tokens=16
+        )
+        .choices[0]
+        .message.content
+        for seed in (7, 7, 7, 8)
+    }
+    assert len(texts) == 2
+
+
+def test_structured_output(client: openai.OpenAI) -> None:
+    answer = client.chat.completions.create(
+        model="smollm2",
+        messages=MESSAGES,
+        temperature=0,
+        max_tokens=60,
+        response_format={
+            "type": "json_schema",
+            "json_schema": {"name": "city", "schema": CITY, "strict": True},
+        },
+    )
+    told = json.loads(answer.choices[0].message.content or "")
+    assert told.keys() == {"city", "is_capital"}
+    assert told["city"] == "Paris"
+    assert isinstance(told["is_capital"], bool)
+
+
+def test_completions(client: openai.OpenAI) -> None:
+    answer = client.completions.create(
+        model="smollm2", prompt="The capital of France is", temperature=0, max_tokens=5
+    )
+    assert "Paris" in answer.choices[0].text
+
+
+def test_responses(client: openai.OpenAI) -> None:
+    answer = client.responses.create(
+        model="smollm2", input=QUESTION, temperature=0, max_output_tokens=20
+    )
+    assert "Paris" in answer.output_text
+    with client.responses.stream(
+        model="smollm2", input=QUESTION, temperature=0, max_output_tokens=20
+    ) as stream:
+        kinds = [event.type for event in stream]
+    assert kinds[0] == "response.created"
+    assert "response.output_text.delta" in kinds
+
+
+def test_messages(claude: anthropic.Anthropic) -> None:
+    asked: Any = {"model": "smollm2", "max_tokens": 20, "messages": MESSAGES, "temperature": 0}
+    answer = claude.messages.create(**asked)
+    assert answer.content[0].type == "text"
+    assert "Paris" in answer.content[0].text
+    with claude.messages.stream(**asked) as stream:
+        assert "".join(stream.text_stream) == answer.content[0].text
+    counted = claude.messages.count_tokens(model="smollm2", messages=MESSAGES)
+    assert counted.input_tokens == answer.usage.input_tokens
+
+
+def test_tokenize_and_back(house: RunningServer) -> None:
+    tokens = house.post("/tokenize", {"model": "smollm2", "prompt": QUESTION}).json()
+    assert tokens["count"] == len(tokens["tokens"]) > 3
+    back = house.post("/detokenize", {"model": "smollm2", "tokens": tokens["tokens"]}).json()
+    assert back["prompt"] == QUESTION
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/embeddings", {"model": "smollm2", "input": "x"}),
+        ("/v1/chat/completions", {"model": "smollm2", "messages": MESSAGES, "temperature": -1}),
+        ("/v1/chat/completions", {"model": "smollm2", "messages": MESSAGES, "max_tokens": 9999}),
+        ("/v1/chat/completions", {"model": "smollm2", "messages": "x"}),
+    ],
+)
+def test_an_engines_own_error_arrives_untouched(
+    house: RunningServer, path: str, body: dict[str, Any]
+) -> None:
+    engine = house.rows()["smollm2-0"]["url"]
+    headers = {"authorization": f"Bearer {house.token}"}
+    own = httpx.post(f"{engine}{path}", json=body, headers=headers, timeout=60, trust_env=False)
+    answer = house.post(path, body)
+    assert 400 <= own.status_code < 500
+    assert (answer.status_code, answer.content) == (own.status_code, own.content)
+
+
+@pytest.mark.anyio
+async def test_load_is_spread_over_the_replicas(house: RunningServer) -> None:
+    body = {"model": "smollm2", "messages": MESSAGES, "max_tokens": 8}
+    async with asyncio.TaskGroup() as group:
+        asked = [
+            group.create_task(asyncio.to_thread(house.post, "/v1/chat/completions", body))
+            for _ in range(20)
+        ]
+    answers = [task.result() for task in asked]
+    assert {answer.status_code for answer in answers} == {200}
+    served = [answer.headers["x-roundhouse-replica"] for answer in answers]
+    assert {served.count("smollm2-0"), served.count("smollm2-1")} == {10}
+
+
+def test_metrics_of_every_replica(house: RunningServer) -> None:
+    seen = {
+        (sample.labels["model"], sample.labels["replica"])
+        for family in text_string_to_metric_families(house.get("/metrics").text)
+        for sample in family.samples
+        if sample.name == "vllm:num_requests_running"
+    }
+    assert seen == {(row["model"], name) for name, row in house.rows().items()}
+    assert len(seen) == 4
+
+
+@pytest.mark.parametrize("headers", [{}, {"authorization": "Bearer sk-wrong"}, {"x-api-key": "x"}])
+def test_no_key_no_answer(house: RunningServer, headers: dict[str, str]) -> None:
+    for path in ("/v1/models", "/metrics", "/admin/replicas"):
+        answer = httpx.get(f"{house.url}{path}", headers=headers, trust_env=False)
+        assert answer.status_code == 401
+        assert answer.json()["error"]["code"] == "invalid_api_key"
+
+
+def test_an_engine_is_not_to_be_had_past_the_router(house: RunningServer) -> None:
+    for row in house.rows().values():
+        for key in ("none", KEY):
+            headers = {"authorization": f"Bearer {key}"}
+            answer = httpx.get(f"{row['url']}/v1/models", headers=headers, trust_env=False)
+            assert answer.status_code == 401
+
+
+def test_everything_that_speaks_http_listens_on_loopback(house: RunningServer) -> None:
+    addresses = {
+        (connection.laddr.ip, connection.laddr.port)
+        for process in house.processes()
+        for connection in process.net_connections(kind="inet")
+        if connection.status == psutil.CONN_LISTEN
+    }
+    for row in house.rows().values():
+        assert ("127.0.0.1", int(row["url"].rpartition(":")[2])) in addresses
+    assert ("127.0.0.1", house.port) in addresses
+    print(addresses)
+
+
+def test_a_client_that_hangs_up_frees_the_engine(house: RunningServer) -> None:
+    def running() -> float:
+        return sum(
+            sample.value
+            for family in text_string_to_metric_families(house.get("/metrics").text)
+            for sample in family.samples
+            if sample.name == "vllm:num_requests_running"
+        )
+
+    body = {"model": "smollm2", "messages": LONG, "stream": True, "max_tokens": 1900}
+    headers = {"authorization": f"Bearer {KEY}"}
+    with httpx.stream(
+        "POST",
+        f"{house.url}/v1/chat/completions",
+        json=body | {"ignore_eos": True},
+        headers=headers,
+        timeout=30,
+        trust_env=False,
+    ) as stream:
+        lines = stream.iter_lines()
+        assert [next(lines) for _ in range(8)]
+        wait_for(lambda: running() == 1, 5, "request running")
+    waited = wait_for(lambda: running() == 0, 5, "engine freed")
+    print(f"freed after {waited:.2f} s")
