@@ -46,13 +46,14 @@ class VllmEngine:
         threading.Thread(target=self._give_up_late, name="load-timeout", daemon=True).start()
 
     def status(self) -> EngineStatus:
-        if self._status.state is State.LOADING and self._client is None:
+        status = self._status  # the engine's thread may replace it meanwhile
+        if status.state is State.LOADING and self._client is None:
             phase = self._log.phase()
             if phase != "starting":
-                return replace(self._status, phase=phase)
+                return replace(status, phase=phase)
         if self._client is not None and self._client.errored:
-            return replace(self._status, state=State.STARTING, phase="engine died", url=None)
-        return self._status
+            return replace(status, state=State.STARTING, phase="engine died", url=None)
+        return status
 
     def stop(self) -> None:
         """Ends server and engine in their own order, so that no shared memory is left behind."""

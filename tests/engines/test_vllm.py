@@ -155,7 +155,7 @@ def run(tmp_path: Path) -> Run:
             capture_output=True,
             text=True,
             env={"PYTHONPATH": f"{tmp_path / 'site'}:{ROOT}", "PATH": ""},
-            timeout=30,
+            timeout=60,
         )
         return done.returncode, done.stdout.splitlines(), log.read_text() + done.stderr
 

@@ -93,7 +93,7 @@ def http() -> Iterator[Callable[..., httpx.Client]]:
             base = url if isinstance(url, str) else url.url
             options = {
                 "base_url": base,
-                "timeout": 10,
+                "timeout": 30,
                 "trust_env": False,
                 "verify": False,
             } | options
@@ -107,7 +107,7 @@ def sdk() -> Iterator[Callable[..., openai.OpenAI]]:
     with ExitStack() as stack:
 
         def client(house: House, **options: Any) -> openai.OpenAI:
-            options = {"api_key": "none", "max_retries": 0, "timeout": 10} | options
+            options = {"api_key": "none", "max_retries": 0, "timeout": 30} | options
             return stack.enter_context(openai.OpenAI(base_url=f"{house.url}/v1", **options))
 
         yield client
@@ -118,7 +118,7 @@ def claude() -> Iterator[Callable[..., anthropic.Anthropic]]:
     with ExitStack() as stack:
 
         def client(house: House, **options: Any) -> anthropic.Anthropic:
-            options = {"api_key": "none", "max_retries": 0, "timeout": 10} | options
+            options = {"api_key": "none", "max_retries": 0, "timeout": 30} | options
             return stack.enter_context(anthropic.Anthropic(base_url=house.url, **options))
 
         yield client

@@ -48,14 +48,14 @@ class House:
 
     def start(self) -> None:
         self._thread.start()
-        assert self._started.wait(5)
+        assert self._started.wait(20)
 
     def stop(self) -> None:
         self._loop.call_soon_threadsafe(self._stopping.set)
-        self._thread.join(5)
+        self._thread.join(20)
         assert not self._thread.is_alive(), "a request did not end when its client had gone"
 
-    def call(self, work: Coroutine[Any, Any, T], timeout_s: float = 5) -> T:
+    def call(self, work: Coroutine[Any, Any, T], timeout_s: float = 20) -> T:
         """Runs a coroutine in the gateway's event loop."""
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout_s)
 
@@ -85,7 +85,7 @@ class House:
         for connection in list(server.server_state.connections):
             connection.transport.abort()  # type: ignore[union-attr]
         self._socket.close()
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(10):
             await asyncio.gather(*server.server_state.tasks, return_exceptions=True)
 
 
@@ -108,7 +108,7 @@ def contents(text: str) -> str:
 
 
 def eventually(condition: Callable[[], bool]) -> None:
-    end_s = time.monotonic() + 3
+    end_s = time.monotonic() + 20
     while not condition():
         assert time.monotonic() < end_s
         time.sleep(0.005)

@@ -119,7 +119,7 @@ def pieces(total: int) -> Iterator[bytes]:
 
 
 def test_a_body_announced_too_large_is_refused_unread(house: House) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", house.port, timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", house.port, timeout=20)
     connection.putrequest("POST", CHAT)
     connection.putheader("content-length", str(MIB + 1))
     connection.endheaders()
@@ -170,7 +170,7 @@ def test_a_client_that_leaves_within_its_body_is_no_crash(house: House, http: Ht
 
 
 def http_connection(house: House) -> http.client.HTTPConnection:
-    return http.client.HTTPConnection("127.0.0.1", house.port, timeout=5)
+    return http.client.HTTPConnection("127.0.0.1", house.port, timeout=20)
 
 
 # Forms

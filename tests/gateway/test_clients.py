@@ -81,7 +81,8 @@ def test_openais_errors(
     build: Build, one: FakeEngine, sdk: Sdk, fault: dict[str, Any], kind: Any, code: str
 ) -> None:
     one.behave(**fault)
-    house = build(one, defaults={"first_token_timeout": "50ms"})
+    quick = {"first_token_timeout": "200ms"} if fault["mode"] == "hang" else {}
+    house = build(one, defaults=quick)
     with pytest.raises(kind) as raised:
         sdk(house).chat.completions.create(model="m", messages=HI)
     assert raised.value.code == code
@@ -106,7 +107,7 @@ def test_openai_async(house: House) -> None:
 
     async def work() -> list[str]:
         async with openai.AsyncOpenAI(
-            base_url=f"{house.url}/v1", api_key="none", max_retries=0, timeout=10
+            base_url=f"{house.url}/v1", api_key="none", max_retries=0, timeout=30
         ) as client:
             return await asyncio.gather(*(ask(client, n) for n in range(1, 11)))
 

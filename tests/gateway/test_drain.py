@@ -31,7 +31,7 @@ def test_accepted_requests_end_whole_and_new_ones_are_refused(
     eventually(lambda: one.stats()["in_flight"] == 1)
     waiting = pool.submit(client.post, CHAT, json=ask(2))
     eventually(lambda: house.dispatcher.lanes["m"].queued == 1)
-    drained = pool.submit(house.call, house.gateway.drain(5))
+    drained = pool.submit(house.call, house.gateway.drain(20))
     eventually(lambda: house.gateway.draining)
 
     refused = client.post(CHAT, json=ask())
@@ -40,10 +40,10 @@ def test_accepted_requests_end_whole_and_new_ones_are_refused(
     assert (error["message"], error["src"]) == ("the server is shutting down", "router")
     assert not drained.done()
 
-    assert contents(streamed.result(5).text) == "".join(f"t{i} " for i in range(8))
+    assert contents(streamed.result(20).text) == "".join(f"t{i} " for i in range(8))
     assert streamed.result().text.endswith("data: [DONE]\n\n")
-    assert waiting.result(5).status_code == 200
-    assert drained.result(5) is True
+    assert waiting.result(20).status_code == 200
+    assert drained.result(20) is True
     assert one.stats()["requests"] == 2
 
 
@@ -77,6 +77,6 @@ def test_a_client_that_hangs_up_does_not_hold_up_the_end(
     one.behave(mode="stall_after", n=1)
     house = build(one)
     with http(house).stream("POST", CHAT, json=ask(stream=True)):
-        drained = pool.submit(house.call, house.gateway.drain(5))
+        drained = pool.submit(house.call, house.gateway.drain(20))
         eventually(lambda: house.gateway.draining)
-    assert drained.result(5) is True
+    assert drained.result(20) is True

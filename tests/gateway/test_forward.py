@@ -157,7 +157,7 @@ def test_many_streams_at_once_do_not_mix(build: Build, engines: list[FakeEngine]
         assert answer.text.endswith("data: [DONE]\n\n")
 
     async def work() -> None:
-        async with httpx.AsyncClient(base_url=house.url, timeout=10, trust_env=False) as client:
+        async with httpx.AsyncClient(base_url=house.url, timeout=30, trust_env=False) as client:
             await asyncio.gather(*(stream(client, tokens) for tokens in range(1, 61)))
 
     asyncio.run(work())

@@ -20,7 +20,7 @@ Http = Callable[..., httpx.Client]
 
 def request(house: House, body: dict[str, Any]) -> socket.socket:
     """A client that has sent its request, and reads nothing unless it is told to."""
-    client = socket.create_connection(("127.0.0.1", house.port), timeout=5)
+    client = socket.create_connection(("127.0.0.1", house.port), timeout=20)
     text = json.dumps(body).encode()
     head = f"POST {CHAT} HTTP/1.1\r\nhost: h\r\ncontent-length: {len(text)}\r\n\r\n"
     client.sendall(head.encode() + text)

@@ -52,7 +52,7 @@ def test_the_second_waits_for_the_first(
         (waiting,) = in_line(house, pool, client, 1)
         assert one.stats()["requests"] == 1
         assert 'roundhouse_queued{model="m"} 1.0' in client.get("/metrics").text
-    assert waiting.result(5).json()["choices"][0]["message"]["content"] == "t0 "
+    assert waiting.result(20).json()["choices"][0]["message"]["content"] == "t0 "
 
 
 def test_the_line_keeps_its_order(build: Build, http: Http, pool: ThreadPoolExecutor) -> None:
@@ -66,7 +66,7 @@ def test_the_line_keeps_its_order(build: Build, http: Http, pool: ThreadPoolExec
             lane.release(taken)
 
         house.call(release())
-        assert [answer.result(5).status_code for answer in answers] == [200] * 8
+        assert [answer.result(20).status_code for answer in answers] == [200] * 8
         asked = [json.loads(request.partition(b"\r\n\r\n")[2]) for request in raw.seen]
     assert [body["max_tokens"] for body in asked] == list(range(1, 9))
 
@@ -103,7 +103,7 @@ def test_a_full_line_is_429_with_retry_after(
         "router",
     )
     assert error["message"] == ("model 'm' has 2 requests waiting already (server.max_queued is 2)")
-    assert [answer.result(5).status_code for answer in waiting] == [200, 200]
+    assert [answer.result(20).status_code for answer in waiting] == [200, 200]
 
 
 def test_a_full_model_does_not_hold_up_another(
@@ -141,7 +141,7 @@ def test_a_replica_that_comes_up_takes_from_the_line(
     with client.stream("POST", CHAT, json=ask(stream=True)):
         (waiting,) = in_line(house, pool, client, 1)
         house.report("m-1", EngineStatus(State.READY, url=two.url))
-        assert waiting.result(5).headers["x-roundhouse-replica"] == "m-1"
+        assert waiting.result(20).headers["x-roundhouse-replica"] == "m-1"
 
 
 def test_a_replica_that_goes_down_ends_the_waiting(
@@ -153,7 +153,7 @@ def test_a_replica_that_goes_down_ends_the_waiting(
     with client.stream("POST", CHAT, json=ask(stream=True)):
         waiting = in_line(house, pool, client, 3)
         house.report("m-0", None)
-        assert [answer.result(5).status_code for answer in waiting] == [503, 503, 503]
+        assert [answer.result(20).status_code for answer in waiting] == [503, 503, 503]
 
 
 def test_a_failed_request_waits_for_another_replicas_place(
@@ -168,7 +168,7 @@ def test_a_failed_request_waits_for_another_replicas_place(
         one.behave(mode="status", status=500, times=1)
         (waiting,) = in_line(house, pool, client, 1)
         assert post(client).headers["x-roundhouse-replica"] == "m-0"  # it holds up nobody
-    answer = waiting.result(5)
+    answer = waiting.result(20)
     assert answer.headers["x-roundhouse-replica"] == "m-1"
     assert answer.headers["x-roundhouse-attempts"] == "2"
 
@@ -183,6 +183,6 @@ def test_the_overhead_tells_of_the_wait(
         (waiting,) = in_line(house, pool, client, 1)
         lines = list(first.iter_lines())
     assert lines[-2] == "data: [DONE]"
-    answer = waiting.result(5)
+    answer = waiting.result(20)
     assert float(answer.headers["x-roundhouse-overhead-ms"]) > 10
     assert json.loads(answer.text)["usage"]["completion_tokens"] == 1

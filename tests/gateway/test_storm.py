@@ -45,14 +45,14 @@ class Storm:
     async def blow(self) -> None:
         limits = httpx.Limits(max_connections=None)
         async with httpx.AsyncClient(
-            base_url=self.house.url, timeout=10, trust_env=False, verify=False, limits=limits
+            base_url=self.house.url, timeout=30, trust_env=False, verify=False, limits=limits
         ) as client:
             weather = asyncio.create_task(self.weather())
             tasks = []
             for number in range(N_REQUESTS):
                 tasks.append(asyncio.create_task(self.request(client, f"r{number}")))
                 await asyncio.sleep(self.random.random() * 0.005)
-            await asyncio.wait_for(asyncio.gather(*tasks), 15)
+            await asyncio.wait_for(asyncio.gather(*tasks), 60)
             weather.cancel()
 
     async def weather(self) -> None:

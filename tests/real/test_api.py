@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import anthropic
+import grpc
 import httpx2 as httpx
 import openai
 import psutil
@@ -150,11 +151,12 @@ def test_responses(client: openai.OpenAI) -> None:
 
 
 def test_messages(claude: anthropic.Anthropic) -> None:
-    asked: Any = {"model": "smollm2", "max_tokens": 20, "messages": MESSAGES, "temperature": 0}
-    answer = claude.messages.create(**asked)
+    asked: Any = {"model": "smollm2", "max_tokens": 20, "messages": MESSAGES}
+    greedy = {"temperature": 0}
+    answer = claude.messages.create(**asked, extra_body=greedy)
     assert answer.content[0].type == "text"
     assert "Paris" in answer.content[0].text
-    with claude.messages.stream(**asked) as stream:
+    with claude.messages.stream(**asked, extra_body=greedy) as stream:
         assert "".join(stream.text_stream) == answer.content[0].text
     counted = claude.messages.count_tokens(model="smollm2", messages=MESSAGES)
     assert counted.input_tokens == answer.usage.input_tokens
@@ -228,17 +230,23 @@ def test_an_engine_is_not_to_be_had_past_the_router(house: RunningServer) -> Non
             assert answer.status_code == 401
 
 
-def test_everything_that_speaks_http_listens_on_loopback(house: RunningServer) -> None:
-    addresses = {
-        (connection.laddr.ip, connection.laddr.port)
-        for process in house.processes()
-        for connection in process.net_connections(kind="inet")
-        if connection.status == psutil.CONN_LISTEN
-    }
-    for row in house.rows().values():
-        assert ("127.0.0.1", int(row["url"].rpartition(":")[2])) in addresses
-    assert ("127.0.0.1", house.port) in addresses
-    print(addresses)
+def test_nothing_listens_beyond_this_box_but_for_ray_with_its_token(house: RunningServer) -> None:
+    ports: dict[str, list[int]] = {}
+    for process in house.processes():
+        for connection in process.net_connections(kind="inet"):
+            if connection.status == psutil.CONN_LISTEN:
+                address = connection.laddr.ip.removeprefix("::ffff:")
+                ports.setdefault(address, []).append(connection.laddr.port)
+    on_loopback = ports.pop("127.0.0.1")
+    assert house.port in on_loopback
+    assert {int(row["url"].rpartition(":")[2]) for row in house.rows().values()} < {*on_loopback}
+    # One of Serve's own for each replica.
+    assert ports.keys() <= {"::"}
+    for port in ports.get("::", []):
+        with grpc.insecure_channel(f"localhost:{port}") as channel:
+            call = channel.unary_unary("/ray.serve.ASGIService/HandleRequest")
+            with pytest.raises(grpc.RpcError, match="UNAUTHENTICATED"):
+                call(b"", timeout=5)
 
 
 def test_a_client_that_hangs_up_frees_the_engine(house: RunningServer) -> None:

@@ -58,7 +58,7 @@ def check_requests(crowd: Crowd) -> dict[str, object]:
     broken = [stream for stream in crowd.streams if not stream.whole]
     assert broken, "the blow came too late to hit anybody"
     for stream in broken:
-        assert stream.events, f"a request that had not begun was lost: {stream}"
+        assert stream.begun, f"a request that had not begun was lost: {stream}"
         assert stream.replica == VICTIM
         assert stream.error_event, f"no error event: {stream}"
     lost = [short for short in crowd.shorts if short.status != 200]
@@ -76,7 +76,7 @@ async def test_kill_of_serves_controller_goes_unnoticed(
     house: RunningServer, record_property: Record
 ) -> None:
     before = {name: row["pid"] for name, row in house.rows().items()}
-    crowd = Crowd(house.url)
+    crowd = Crowd(house)
     await crowd.see(process_of(house, "ray::ServeController").kill, ask_for_s=8)
     assert all(stream.whole for stream in crowd.streams)
     assert {short.status for short in crowd.shorts} == {200}
@@ -89,8 +89,8 @@ async def test_kill_of_serves_controller_goes_unnoticed(
 )
 async def test_kill(house: RunningServer, title: str, record_property: Record) -> None:
     restarts = house.rows()[VICTIM]["restarts"]
-    crowd = Crowd(house.url)
-    await crowd.see(process_of(house, title).kill, victim=VICTIM, ask_for_s=6)
+    crowd = Crowd(house)
+    await crowd.see(process_of(house, title).kill, ask_for_s=6)
     seen = check_requests(crowd)
     await asyncio.to_thread(wait_restarted, house, restarts)
     back_after = round(time.monotonic() - crowd.struck_at, 1)
@@ -99,9 +99,9 @@ async def test_kill(house: RunningServer, title: str, record_property: Record) -
 
 async def test_kill_freezes_are_found_out(house: RunningServer, record_property: Record) -> None:
     restarts = house.rows()[VICTIM]["restarts"]
-    crowd = Crowd(house.url)
+    crowd = Crowd(house)
     core = process_of(house, "VLLM::EngineCore")
-    await crowd.see(core.suspend, victim=VICTIM, ask_for_s=6)
+    await crowd.see(core.suspend, ask_for_s=6)
     seen = check_requests(crowd)
     await asyncio.to_thread(wait_restarted, house, restarts)
     back_after = round(time.monotonic() - crowd.struck_at, 1)
@@ -110,7 +110,7 @@ async def test_kill_freezes_are_found_out(house: RunningServer, record_property:
 
 
 async def test_kill_of_the_router(house: RunningServer, record_property: Record) -> None:
-    crowd = Crowd(house.url)
+    crowd = Crowd(house)
     await crowd.see(process_of(house, "ray::ServeReplica:router").kill)
     broken = [stream for stream in crowd.streams if not stream.whole]
     assert broken
