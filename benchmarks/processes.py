@@ -17,6 +17,7 @@ from typing import IO, Self
 import psutil
 
 from benchmarks.calls import answers
+from benchmarks.machine import ROOT
 
 MARK = "ROUNDHOUSE_BENCH_SERVER"  # in the environment of a server and of all that it starts
 POLL_S = 0.05
@@ -141,7 +142,7 @@ def marked(mark: str) -> Iterator[psutil.Process]:
 
 def weigh(process: psutil.Process) -> ProcessMemory | None:
     try:
-        command = " ".join(process.cmdline()) or process.name()
+        command = (" ".join(process.cmdline()) or process.name()).replace(f"{ROOT}/", "")
         info = process.memory_full_info()
     except psutil.Error:
         return None
