@@ -96,7 +96,7 @@ class Crowd:
                 asking.cancel()
 
     def _is_under_way(self) -> bool:
-        return sum(row["in_flight"] for row in self.server.rows().values()) == _STREAMS
+        return sum(row["in_flight"] for row in self.server.rows().values()) >= _STREAMS
 
     def _strike(self, strike: Callable[[], None]) -> None:
         time.sleep(1)  # the first tokens come
