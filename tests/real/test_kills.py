@@ -27,6 +27,11 @@ def _all_is_well_before_and_after(house: RunningServer) -> Iterator[None]:
     house.wait_ready()
     yield
     house.wait_ready()
+    wait_for(lambda: _in_flight(house) == 0, 30, "nothing in flight any more", house.tail)
+
+
+def _in_flight(house: RunningServer) -> int:
+    return sum(row["in_flight"] for row in house.rows().values())
 
 
 def process_of(house: RunningServer, title: str) -> psutil.Process:
