@@ -110,6 +110,8 @@ def _flag(name: str, value: Any) -> list[str]:
         return [flag if value else f"--no-{flag[2:]}"]
     if isinstance(value, dict):
         return [flag, json.dumps(value)]
-    if isinstance(value, list | tuple):
+    if isinstance(value, list | tuple) and len(value) != 1:
         return [flag, *map(str, value)]
+    if isinstance(value, list | tuple):
+        value = value[0]  # behind "=" it may begin with a dash, as every 64th token does
     return [f"{flag}={value}"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import subprocess
 import sys
 from dataclasses import replace
@@ -74,7 +75,14 @@ def test_a_spec_as_arguments() -> None:
     assert "--distributed-executor-backend=mp" in told
     assert "--max-model-len=2048" in told
     assert "--kv-cache-memory-bytes=1073741824" in told
-    assert "--api-key t0ken" in told
+    assert "--api-key=t0ken" in told
+
+
+def test_a_value_may_begin_with_a_dash() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--api-key", nargs="*")
+    arguments = [word for word in command_line(replace(SPEC, token="-t0ken")) if "key" in word]
+    assert parser.parse_args(arguments).api_key == ["-t0ken"]
 
 
 def test_a_cpu_runs_eagerly_unless_the_user_says_otherwise() -> None:
@@ -102,7 +110,7 @@ def test_the_token_is_not_in_what_a_spec_prints() -> None:
 
 
 def test_the_environment_binds_cores_and_gpus() -> None:
-    told = environment(replace(SPEC, cpu_ids=((0, 1), (2,)), gpu_ids=(3, 1)))
+    told = environment(replace(SPEC, cpu_ids=((0, 1), (2,)), gpu_ids=("3", "1")))
     assert told["VLLM_CPU_OMP_THREADS_BIND"] == "0,1|2"
     assert told["CUDA_VISIBLE_DEVICES"] == "3,1"
     assert "CUDA_VISIBLE_DEVICES" not in environment(SPEC)
