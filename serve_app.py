@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -21,35 +21,52 @@ from ray.serve import Application, RunTarget
 from ray.serve.exceptions import RayServeException
 
 from common import config_file
-from common.config import Config, ModelConfig
+from common.config import Config
+from common.errors import NotEnoughMemoryError
 from common.instance import log_path
+from common.units import GIB
+from engines import demands, sources, vllm_args
 from engines import deployment as engine
-from engines import sources, vllm_args
 from engines.base import ReplicaSpec
 from gateway import deployment as gateway
-from placement import box as boxes
-from placement.box import Box
-from placement.layout import Seat, Want, seat
+from placement.calibration import store as calibration_store
+from placement.inventory import look
+from placement.inventory.inventory import Inventory
+from placement.models.load import load
+from placement.plan import planner as planning
+from placement.plan.planner import Placement, Plan, Refusal
 
 _OBJECT_STORE_BYTES = 80 << 20  # next to nothing passes through it; Ray's floor is 75 MiB
 _STOP_TIMEOUT_S = 15.0
 Progress = Callable[[str], None]
+Folders = dict[str, Path]
 
 
-def plan(config: Config, box: Box, token: str, progress: Progress) -> list[ReplicaSpec]:
-    """What each replica that runs here gets. Fetches models that are not on this disk yet.
+def plan(config: Config, inventory: Inventory, progress: Progress) -> tuple[Plan, Folders]:
+    """Where each replica that runs here stands, and the folder of each model.
 
-    Raises ConfigError, ModelFetchError or NotEnoughMemoryError; nothing has been started then.
+    Fetches models that are not on this disk yet. Raises ConfigError, ModelFetchError or
+    NotEnoughMemoryError; nothing has been started then.
     """
     owned = {n: m for n, m in config.models.items() if config.engine_of(n) != "openai"}
     for name, model in owned.items():
         vllm_args.check(name, model.engine_args)
     folders = {n: sources.resolve(n, str(m.source), progress) for n, m in owned.items()}
-    wants = [want for n, m in owned.items() for want in _wants(n, m, folders[n])]
-    seats = dict(zip((want.replica for want in wants), seat(wants, box), strict=True))
-    return [
-        _spec(config, want, folders[want.model], seats[want.replica], box, token) for want in wants
-    ]
+    made = planning.make(
+        [demands.demand(n, m, load(str(folders[n]))) for n, m in owned.items()],
+        inventory,
+        reserve_bytes=int(config.gpu.reserve_gib * GIB),
+        devices=None if config.gpu.devices == "all" else config.gpu.devices,
+        calibration=calibration_store.load(),
+    )
+    if made.refusals:
+        raise NotEnoughMemoryError("\n".join(map(_in_words, made.refusals)))
+    return made, folders
+
+
+def specs_of(config: Config, made: Plan, folders: Folders, token: str) -> list[ReplicaSpec]:
+    """What each planned replica's process must know."""
+    return [_spec(config, each, folders[each.model], token) for each in made.placements]
 
 
 def start_ray(cleanup: ExitStack) -> None:
@@ -115,7 +132,7 @@ def build(args: dict[str, str]) -> Application:
     path = args.get("config")
     config = config_file.load(Path(path) if path else None)
     token = secrets.token_urlsafe(32)
-    specs = plan(config, boxes.look(), token, print)
+    specs = specs_of(config, *plan(config, look.look(), print), token)
     _start_serve_without_proxies()
     handles = {spec.id: engine.application(spec) for spec in specs}
     return gateway.application(config, specs, token, _router_log(config), handles)
@@ -136,47 +153,37 @@ def _start_serve_without_proxies() -> None:
     serve.start(proxy_location="Disabled")
 
 
-def _wants(name: str, model: ModelConfig, folder: Path) -> Iterator[Want]:
-    layout = model.layout
-    workers = layout.tp * layout.pp
-    for index in range(layout.replicas):
-        first = index * workers
-        yield Want(
-            replica=f"{name}-{index}",
-            model=name,
-            workers=workers,
-            weights_bytes=sources.weights_bytes(folder),
-            kv_cache_bytes=model.engine_args.get("kv_cache_memory_bytes"),
-            gpus=layout.gpus[first : first + workers] if layout.gpus else None,
-        )
-
-
-def _spec(
-    config: Config, want: Want, folder: Path, given: Seat, box: Box, token: str
-) -> ReplicaSpec:
-    model = config.models[want.model]
-    share = {"gpu_memory_utilization": given.gpu_share} if given.gpu_share else {}
+def _spec(config: Config, placed: Placement, folder: Path, token: str) -> ReplicaSpec:
+    model, settings = config.models[placed.model], placed.settings
+    share = settings.gpu_memory_utilization if placed.gpu_ids else None
     return ReplicaSpec(
-        id=want.replica,
-        model=want.model,
-        engine=config.engine_of(want.model),
+        id=placed.replica,
+        model=placed.model,
+        engine=config.engine_of(placed.model),
         source=str(folder),
-        served_names=(want.model, *model.aliases),
-        log_path=str(log_path(config.server.port, want.replica)),
+        served_names=(placed.model, *model.aliases),
+        log_path=str(log_path(config.server.port, placed.replica)),
         load_timeout_s=config.defaults.load_timeout_s,
         stall_timeout_s=config.defaults.stall_timeout_s,
-        tp=model.layout.tp,
-        pp=model.layout.pp,
-        gpu_ids=given.gpu_ids,
-        cpu_ids=given.cpu_ids,
-        on_cpu=not box.gpus,
+        tp=placed.layout.tp,
+        pp=placed.layout.pp,
+        gpu_ids=placed.gpu_ids,
+        cpu_ids=placed.cpu_ids,
+        on_cpu=not placed.gpu_ids,
         dtype=model.dtype,
         quantization=model.quantization,
-        max_model_len=None if model.max_model_len == "auto" else model.max_model_len,
-        kv_cache_bytes=given.kv_cache_bytes,
-        engine_args={**share, **model.engine_args},
+        max_model_len=settings.max_model_len,
+        kv_cache_bytes=settings.kv_cache_bytes,
+        engine_args={**({"gpu_memory_utilization": share} if share else {}), **model.engine_args},
+        footprint=placed.footprint,
         token=token,
     )
+
+
+def _in_words(refusal: Refusal) -> str:
+    lines = [f"models.{refusal.model} does not fit: {refusal.reason}"]
+    lines += [f"  would fit with {r.change}: {r.outcome}" for r in refusal.remedies[:4]]
+    return "\n".join(lines)
 
 
 def _router_log(config: Config) -> str:

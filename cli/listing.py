@@ -52,7 +52,7 @@ def ps(port: int | None, as_json: bool) -> None:
         print_json(replicas)
         return
     print_table(
-        ("REPLICA", "STATE", "PID", "IN FLIGHT", "SERVED", "RESTARTS", "UP", "DETAIL"),
+        ("REPLICA", "STATE", "GPU", "PID", "IN FLIGHT", "SERVED", "RESTARTS", "UP", "DETAIL"),
         (_replica_row(replica) for replica in replicas),
     )
 
@@ -62,6 +62,7 @@ def _replica_row(replica: dict[str, Any]) -> tuple[object, ...]:
     return (
         replica["id"],
         replica["state"],
+        ",".join(replica["gpu_ids"]) or "-",
         replica["pid"] or "-",
         f"{replica['in_flight']}/{replica['max_in_flight']}",
         replica["served"],

@@ -108,6 +108,67 @@ def stop(port: PortOption = None) -> None:
 
 
 @app.command()
+def gpus(
+    inventory: Annotated[
+        Path | None, typer.Option("--inventory", help="A file saved with --json, instead.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """What this box has: GPUs and their memory, links, cores. --json saves it for `plan`."""
+    from cli.gpus import gpus as show
+
+    show(json, inventory)
+
+
+@app.command()
+def plan(
+    model: Annotated[
+        list[str] | None, typer.Argument(help="Hub ids, folders, files; else the config's.")
+    ] = None,
+    config: ConfigOption = None,
+    gpu: Annotated[
+        list[str] | None,
+        typer.Option("--gpu", help='Plan for such cards instead: "RTX 4090:2"; may be repeated.'),
+    ] = None,
+    inventory: Annotated[
+        Path | None, typer.Option("--inventory", help="Plan for the box of `gpus --json`.")
+    ] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Each term and its source.")] = False,
+    html: Annotated[
+        Path | None, typer.Option("--html", help="Write a page with a bar a GPU.")
+    ] = None,
+    capacity: Annotated[
+        bool, typer.Option("--capacity", help="How many users, which card.")
+    ] = False,
+    users: Annotated[int, typer.Option(min=1, help="With --capacity: at once.")] = 10,
+    input_tokens: Annotated[int, typer.Option(min=1, help="Of a request.")] = 1024,
+    output_tokens: Annotated[int, typer.Option(min=1, help="Of its answer.")] = 256,
+    case: Annotated[
+        str | None, typer.Option("--case", help="JSON lines of single cases; - for stdin.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """What would run where, and why: GPUs, TP, PP, replicas, context, KV cache."""
+    if case:
+        from cli.case import run as answer
+
+        raise typer.Exit(answer(case))
+    from cli.plan import Question
+    from cli.plan import plan as show
+    from placement.plan.speed import Workload
+
+    question = Question(
+        models=tuple(model or ()),
+        config=config,
+        gpus=tuple(gpu or ()),
+        inventory=inventory,
+        users=users if capacity else None,
+        workload=Workload(input_tokens, output_tokens),
+    )
+    raise typer.Exit(show(question, explained=explain, json=json, html=html))
+
+
+@app.command()
 def doctor(json: JsonOption = False) -> None:
     """What is wrong with this box, and the fix."""
     from cli.doctor import doctor as examine

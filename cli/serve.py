@@ -96,10 +96,11 @@ def _start(
     os.environ.update(_ray_environment())
     import serve_app
     from engines import warden
-    from placement import box
+    from placement.inventory.look import look
 
     token = secrets.token_urlsafe(32)
-    specs = serve_app.plan(config, box.look(), token, say)
+    made, folders = serve_app.plan(config, look(), say)
+    specs = serve_app.specs_of(config, made, folders, token)
     start_afresh(log_dir(config.server.port))
     os.environ.update(warden.owned_by(os.getpid()))
     warden.start(os.getpid())

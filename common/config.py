@@ -104,6 +104,17 @@ class PlacementConfig(Section):
         return self
 
 
+class GpuConfig(Section):
+    """Which GPUs may be used, and how much of each stays free."""
+
+    reserve_gib: Annotated[float, Field(ge=0, le=1024)] = Field(
+        1.0, description="GiB of each GPU that no engine is given."
+    )
+    devices: Literal["all"] | tuple[Annotated[int, Field(ge=0)], ...] = Field(
+        "all", description="Indices of the GPUs to use, as `roundhouse gpus` numbers them."
+    )
+
+
 class EngineDefaults(Section):
     """What holds for every model that does not say otherwise."""
 
@@ -151,11 +162,6 @@ class ModelConfig(Section):
     def sources(self) -> tuple[str, ...]:
         return (self.source,) if isinstance(self.source, str) else self.source
 
-    @property
-    def layout(self) -> PlacementConfig:
-        """`auto` as the simplest layout: one replica on one device."""
-        return PlacementConfig() if self.placement == "auto" else self.placement
-
     @field_validator("aliases")
     @classmethod
     def _aliases_are_names(cls, aliases: tuple[str, ...]) -> tuple[str, ...]:
@@ -183,6 +189,7 @@ class Config(Section):
 
     version: Literal[1] = 1
     server: ServerConfig = ServerConfig()
+    gpu: GpuConfig = GpuConfig()
     defaults: EngineDefaults = EngineDefaults()
     models: dict[str, ModelConfig] = Field(min_length=1)
     router: RouterConfig = RouterConfig()

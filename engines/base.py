@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
+from placement.footprint.settings import Footprint
+
 
 class State(StrEnum):
     """Where a replica is in its life. Only READY replicas get requests."""
@@ -24,7 +26,8 @@ class ReplicaSpec:
     """Everything that one replica's process must know to start its engine.
 
     `cpu_ids` holds one list of cores a worker (tp x pp of them), or is empty to let the engine
-    choose; `gpu_ids` is empty on a box without GPUs.
+    choose; `gpu_ids` is as CUDA_VISIBLE_DEVICES takes it, empty on a box without GPUs. `footprint`
+    is what the plan expects it to take.
     """
 
     id: str
@@ -37,13 +40,14 @@ class ReplicaSpec:
     stall_timeout_s: float
     tp: int = 1
     pp: int = 1
-    gpu_ids: tuple[int, ...] = ()
+    gpu_ids: tuple[str, ...] = ()
     cpu_ids: tuple[tuple[int, ...], ...] = ()
     on_cpu: bool = True
     dtype: str = "auto"
     quantization: str | None = None
     max_model_len: int | None = None
     kv_cache_bytes: int | None = None
+    footprint: Footprint | None = None
     engine_args: dict[str, Any] = field(default_factory=dict)
     token: str = field(default="", repr=False)  # the engine's port wants it as a Bearer token
 

@@ -63,12 +63,15 @@ class StartupLog:
 
     def cause(self, error: BaseException) -> Cause:
         """The root cause of a failed start: the engine process's own error if it logged one."""
+        own = f"{type(error).__name__}: {error}".strip()
+        message = _last_error(self.text()) or own
+        return Cause(message, bool(_OUT_OF_MEMORY.search(message) or _OUT_OF_MEMORY.search(own)))
+
+    def text(self) -> str:
+        """All that was written since this start began."""
         with self._path.open("rb") as file:
             file.seek(self._begin)
-            text = file.read().decode(errors="replace")
-        own = f"{type(error).__name__}: {error}".strip()
-        message = _last_error(text) or own
-        return Cause(message, bool(_OUT_OF_MEMORY.search(message) or _OUT_OF_MEMORY.search(own)))
+            return file.read().decode(errors="replace")
 
 
 def _phase_of(line: str) -> str | None:

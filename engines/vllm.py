@@ -17,9 +17,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from common.errors import OutOfMemoryError
+from engines import startup_report
 from engines.base import EngineStatus, ReplicaSpec, State
+from engines.room import wait_for_room
 from engines.startup_log import StartupLog
 from engines.vllm_args import command_line
+from placement.calibration import store as calibration_store
+from placement.calibration.startup_report import StartupReport
+from placement.inventory import nvml
 
 EXIT_ENGINE_DEAD = 70
 _WATCH_PERIOD_S = 0.25
@@ -65,13 +71,19 @@ class VllmEngine:
         import uvloop
 
         try:
+            if self._spec.gpu_ids and self._spec.footprint:
+                self._status = replace(self._status, phase="waiting for room on its GPU")
+                needed = self._spec.footprint.budget_bytes
+                wait_for_room(self._spec.gpu_ids, needed, lambda: nvml.read().gpus)
             uvloop.run(self._serve())
         except BaseException as error:  # noqa: BLE001  # whatever it is, the start has failed by it
             cause = self._log.cause(error)
-            code = "out_of_memory" if cause.out_of_memory else "engine_load_failed"
+            out_of_memory = cause.out_of_memory or isinstance(error, OutOfMemoryError)
+            code = "out_of_memory" if out_of_memory else "engine_load_failed"
             self._status = replace(
                 self._status, state=State.FAILED, phase="", error=cause.message, error_code=code
             )
+            self._learn(startup_report.parse(self._log.text()))  # a shortage teaches most
 
     async def _serve(self) -> None:
         from engines import vllm_compat as compat
@@ -84,6 +96,8 @@ class VllmEngine:
             watch = asyncio.create_task(self._watch(client, compat.probe))
             self._client = client
             self._report_ready(listener.getsockname()[1], client)
+            report = startup_report.report(self._log.text(), client)
+            threading.Thread(target=self._learn, args=(report,), daemon=True).start()
             await self._server.serve(sockets=[listener])
             watch.cancel()
 
@@ -96,6 +110,11 @@ class VllmEngine:
             ready_after_s=time.time() - self._status.started_at,
             max_model_len=client.model_config.max_model_len,
         )
+
+    def _learn(self, report: StartupReport) -> None:
+        """Keeps what this start took beside what was predicted, so that the next plan knows."""
+        if self._spec.footprint is not None:
+            calibration_store.learn(self._spec.footprint, report)
 
     async def _watch(self, client: Any, probe: Any) -> None:
         """Leaves the process when the engine core is dead, or does not react in time."""
@@ -121,7 +140,8 @@ def environment(spec: ReplicaSpec) -> dict[str, str]:
     """Environment variables that vLLM reads, for this process and those that it starts."""
     values = {"VLLM_NO_USAGE_STATS": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
     if spec.gpu_ids:
-        values["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, spec.gpu_ids))
+        values["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"  # as NVML numbers them
+        values["CUDA_VISIBLE_DEVICES"] = ",".join(spec.gpu_ids)
     if spec.cpu_ids:
         lists = (",".join(map(str, cores)) for cores in spec.cpu_ids)
         values["VLLM_CPU_OMP_THREADS_BIND"] = "|".join(lists)

@@ -99,6 +99,7 @@ def _replica_row(replica: Replica) -> dict[str, Any]:
         "error": replica.error,
         "error_code": replica.error_code,
         "url": replica.url,
+        "gpu_ids": list(replica.gpu_ids),
         "pid": replica.pid,
         "in_flight": replica.in_flight,
         "max_in_flight": replica.max_in_flight,

@@ -167,7 +167,8 @@ def remotes(config: Config) -> list[Remote]:
 
 
 def _owned(config: Config, spec: ReplicaSpec) -> Replica:
-    return Replica(spec.id, spec.model, config.max_in_flight_of(spec.model), spec.token)
+    limit = config.max_in_flight_of(spec.model)
+    return Replica(spec.id, spec.model, limit, spec.token, spec.gpu_ids)
 
 
 def _remote(config: Config, remote: Remote) -> Replica:

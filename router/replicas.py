@@ -21,6 +21,7 @@ class Replica:
     model: str
     max_in_flight: int
     token: str = ""
+    gpu_ids: tuple[str, ...] = ()
     state: State = State.STARTING
     phase: str = ""
     url: str | None = None

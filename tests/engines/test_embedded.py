@@ -20,8 +20,8 @@ MEMBER = "some_package/tiny.gguf"
 
 def write_wheel(path: Path) -> Path:
     with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr(MEMBER, GGUF)
-        archive.writestr("some_package/__init__.py", "")
+        archive.writestr(zipfile.ZipInfo(MEMBER), GGUF)  # without the time of day
+        archive.writestr(zipfile.ZipInfo("some_package/__init__.py"), "")
     return path
 
 

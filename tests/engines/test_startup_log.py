@@ -149,3 +149,14 @@ def test_what_goes_wrong_while_it_ends_is_not_the_cause(tmp_path: Path) -> None:
     cause = log.cause(RuntimeError("Engine core initialization failed."))
     assert cause.message.startswith("ValueError: No available memory for the cache blocks.")
     assert cause.out_of_memory
+
+
+def test_the_text_is_that_of_this_start_alone(tmp_path: Path) -> None:
+    file = tmp_path / "m-0.log"
+    file.write_text("Available KV cache memory: 1.0 GiB\n")
+    log = StartupLog(file)
+    assert log.text() == ""
+    with file.open("ab") as text:
+        text.write(b"Available KV cache memory: 2.0 GiB\n\xff")
+    log.phase()  # reading for the phase takes nothing away
+    assert log.text() == "Available KV cache memory: 2.0 GiB\n\ufffd"

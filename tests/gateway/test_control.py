@@ -115,6 +115,7 @@ def test_the_replicas_as_the_router_sees_them(house: House, one: FakeEngine, htt
         "error": None,
         "error_code": None,
         "url": one.url,
+        "gpu_ids": [],
         "pid": 1,
         "in_flight": 0,
         "max_in_flight": 256,

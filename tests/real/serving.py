@@ -28,9 +28,20 @@ Completed = subprocess.CompletedProcess[str]
 
 
 class RunningServer:
-    """`with RunningServer(config, folder) as server:`; on leaving, nothing of it is left."""
+    """`with RunningServer(config, folder) as server:`; on leaving, nothing of it is left.
 
-    def __init__(self, config: dict[str, Any], folder: Path) -> None:
+    `module` is run in place of the command, with `variables` added to its environment.
+    """
+
+    def __init__(
+        self,
+        config: dict[str, Any],
+        folder: Path,
+        *,
+        module: str = "cli.main",
+        variables: dict[str, str] | None = None,
+    ) -> None:
+        self._module, self._variables = module, variables or {}
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.state = folder / "state"
@@ -47,14 +58,18 @@ class RunningServer:
 
     @property
     def command(self) -> list[str]:
-        return command("serve", "--config", str(self.file))
+        return [sys.executable, "-m", self._module, "serve", "--config", str(self.file)]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return environment(self.state) | self._variables
 
     def start(self) -> Self:
         with self._output.open("ab") as output:
             self.process = subprocess.Popen(
                 self.command,
                 cwd=CHECKOUT,
-                env=environment(self.state),
+                env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -64,7 +79,7 @@ class RunningServer:
 
     def run(self, *arguments: str, timeout_s: float = 60) -> Completed:
         """Another `roundhouse` command, of the same user so to say, to its end."""
-        return run(*arguments, env=environment(self.state), timeout_s=timeout_s)
+        return run(*arguments, env=self.environment, timeout_s=timeout_s)
 
     def wait_ready(self, timeout_s: float = _READY_TIMEOUT_S) -> Self:
         """Until every replica is up."""

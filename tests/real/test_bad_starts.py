@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from placement import nvml
+from placement.inventory import look
 from tests.real.serving import Completed, environment, free_port, run, small, wait_gone
 
 pytestmark = pytest.mark.engine
@@ -67,7 +67,7 @@ def test_a_wrong_config(tmp_path: Path, text: str, message: str) -> None:
 
 
 def test_gpus_are_named_where_there_are_none(tmp_path: Path, tiny: Path) -> None:
-    index = len(nvml.gpus())
+    index = len(look.look().gpus)
     done = serve(tmp_path, one_model(**small(tiny), placement={"gpus": [index]}))
     assert done.returncode == 2
     assert_one_message(done, r"models.m.placement.gpus: (there is no GPU|names GPUs, but)")

@@ -45,8 +45,8 @@ def test_ps(server: RunningServer) -> None:
     [row] = json_of(server, "ps")
     assert (row["id"], row["state"], row["restarts"]) == ("tiny-0", "ready", 0)
     head, line = output_of(server, "ps").splitlines()
-    assert head.split()[:3] == ["REPLICA", "STATE", "PID"]
-    assert line.split()[:3] == ["tiny-0", "ready", str(row["pid"])]
+    assert head.split()[:4] == ["REPLICA", "STATE", "GPU", "PID"]
+    assert line.split()[:4] == ["tiny-0", "ready", "-", str(row["pid"])]
 
 
 def test_list(server: RunningServer) -> None:
