@@ -9,7 +9,7 @@ SERVE_FLAGS = $(if $(CONFIG),--config $(CONFIG)) $(if $(MODEL),--model $(MODEL))
 	$(if $(PORT),--port $(PORT))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev serve test lint format bench bench-overhead lock clean
+.PHONY: help setup setup-dev serve test lint format bench bench-placement bench-overhead lock clean
 
 help:  ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,7 +37,10 @@ format: setup-dev  ## Let ruff put the style right
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: bench-overhead  ## Run the benchmarks
+bench: bench-placement bench-overhead  ## Run the benchmarks
+
+bench-placement: setup-dev  ## Predicted memory against starts that were logged
+	$(BIN)/python -m benchmarks.placement $(ARGS)
 
 bench-overhead: setup-dev  ## What the router adds to an engine: make bench-overhead [ARGS=...]
 	$(BIN)/python -m benchmarks.overhead $(ARGS)
