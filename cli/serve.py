@@ -97,9 +97,12 @@ def _start(
     import serve_app
     from engines import warden
     from placement.inventory.look import look
+    from placement.report.words import in_words
 
     token = secrets.token_urlsafe(32)
     made, folders = serve_app.plan(config, look(), say)
+    for placed in made.placements:
+        say(f"plan: {in_words(placed)}")
     specs = serve_app.specs_of(config, made, folders, token)
     start_afresh(log_dir(config.server.port))
     os.environ.update(warden.owned_by(os.getpid()))

@@ -24,6 +24,7 @@ OWNER = "ROUNDHOUSE_OWNER"
 _PERIOD_S = 1.0
 _KINDNESS_S = 5.0
 _SHARED_MEMORY_TURNS = 10  # reading a large process's maps takes milliseconds
+_YOUNG_S = 120.0
 _SHARED_MEMORY = re.compile(r"(/dev/shm/\S+)$", re.MULTILINE)  # not those marked "(deleted)"
 
 
@@ -56,8 +57,9 @@ def watch(pid: int) -> None:
     shared: defaultdict[str, set[Path]] = defaultdict(set)
     for turn in count():
         owned = list(_owned_through(roots))
-        if turn % _SHARED_MEMORY_TURNS == 0:
-            for process, owner in owned:
+        for process, owner in owned:
+            # An engine maps some of its shared memory only for moments, while it starts.
+            if turn % _SHARED_MEMORY_TURNS == 0 or _is_young(process):
                 shared[owner] |= _shared_memory([process.pid])
         dead = {owner for owner in (*shared, *(owner for _, owner in owned)) if not _alive(owner)}
         _end([process for process, owner in owned if owner in dead])
@@ -86,6 +88,10 @@ def _marked() -> Iterator[tuple[psutil.Process, str]]:
                 yield process, owner
         except (psutil.Error, OSError):
             continue  # gone meanwhile, or another user's
+
+
+def _is_young(process: psutil.Process) -> bool:
+    return time.time() - process.create_time() < _YOUNG_S
 
 
 def _alive(owner: str) -> bool:

@@ -15,7 +15,7 @@ from placement.footprint import kv
 from placement.footprint.case import Case
 from placement.footprint.estimate import Known, estimate, possible_versions
 from placement.footprint.settings import Device, Footprint
-from placement.footprint.weights import rank_weights
+from placement.footprint.weights import rank_weights, tensor_bytes
 from placement.models.config_json import facts_of
 from placement.models.facts import ModelFacts
 
@@ -161,12 +161,16 @@ def _tokens(case: Case, facts: ModelFacts) -> dict[str, Any]:
 
 
 def _rank_bytes(case: Case, facts: ModelFacts) -> tuple[int, ...] | None:
-    """The files' own sizes, divided over the ranks as our own figure is."""
+    """The files' own sizes, divided over the ranks as ours are, and what is in no file."""
     if case.weights_bytes is None:
         return None
-    ours = rank_weights(facts, replace(case.settings, tp=1, pp=1, expert_parallel=False))[0]
-    ranks = rank_weights(facts, case.settings)
-    return tuple(int(n_bytes * case.weights_bytes / ours) for n_bytes in ranks)
+    whole = tensor_bytes(facts, replace(case.settings, tp=1, pp=1, expert_parallel=False))[0]
+    return tuple(
+        int(stored * case.weights_bytes / whole) + loaded - stored
+        for stored, loaded in zip(
+            tensor_bytes(facts, case.settings), rank_weights(facts, case.settings), strict=True
+        )
+    )
 
 
 def _gib(n_bytes: int) -> float:

@@ -10,7 +10,7 @@ from functools import lru_cache
 from placement.footprint.settings import Settings
 from placement.footprint.tensors import Tensor
 from placement.models.facts import ModelFacts, Quantization, Scheme
-from placement.models.quantization import NONE, named
+from placement.models.schemes import NONE, named
 
 _ITEMSIZE = {"float32": 4, "bfloat16": 2, "float16": 2, "float": 4, "half": 2}
 # From here on vLLM spreads the doubly quantized scales of bitsandbytes out at load.

@@ -50,6 +50,12 @@ def rank_weights(
     )
 
 
+def tensor_bytes(facts: ModelFacts, settings: Settings) -> tuple[int, ...]:
+    """What files hold of each rank: without rounding and what is made after loading."""
+    storage = storage_of(facts, settings)
+    return tuple(sum(_rank_tensors(facts, settings, rank, storage)) for rank in range(settings.pp))
+
+
 def pp_layers(n_layers: int, pp: int) -> tuple[int, ...]:
     """How many layers each pipeline rank gets (vllm.distributed.utils.get_pp_indices).
 

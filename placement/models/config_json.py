@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from common.errors import UsageError
@@ -11,9 +12,10 @@ from placement.models.facts import DType, Layer, ModelFacts, Quantization, Tower
 from placement.models.families import architecture, family_of
 from placement.models.families.base import Family, norm_vectors
 from placement.models.fields import Fields, text_values
-from placement.models.quantization import hinted, named, quantization_of
+from placement.models.quantization import quantization_of
 from placement.models.rope import rope_caches
-from placement.models.towers import generic_tower
+from placement.models.schemes import hinted, named
+from placement.models.vit import generic_tower
 
 _POSITIONS = (
     "max_position_embeddings",
@@ -38,7 +40,7 @@ def facts_of(config: Mapping[str, Any], name: str = "") -> ModelFacts:
     """Raises UsageError where fields are missing without which nothing can be computed."""
     text = text_values(config)
     kind = _architecture(config, text)
-    family = family_of(kind)
+    family = _family(kind, text)
     fields = Fields(text, (family or Family()).defaults)
     if family is None:
         fields.note(f"{kind or 'unnamed'} is not a known architecture: read by common field names")
@@ -94,6 +96,15 @@ def _architecture(config: Mapping[str, Any], text: Mapping[str, Any]) -> str:
     return str(inner[0])
 
 
+def _family(kind: str, text: Mapping[str, Any]) -> Family | None:
+    """Behind a tower that goes with any language model, that model's own family counts."""
+    family = family_of(kind)
+    if family is None or not family.wraps:
+        return family
+    inner = family_of(architecture([], str(text.get("model_type") or "")))
+    return replace(inner, tower=family.tower) if inner and not inner.tower else family
+
+
 def _positions(fields: Fields) -> int:
     value = fields.number(*_POSITIONS)
     if value:
@@ -132,11 +143,10 @@ def _has_heads(layers: tuple[Layer, ...]) -> bool:
 
 
 def _tower(fields: Fields, family: Family, config: Mapping[str, Any], hidden: int) -> Tower | None:
-    section = config.get("vision_config")
-    section = section if isinstance(section, Mapping) else {}
+    section = fields.section("vision_config")
     if family.tower:
         return family.tower({**_tower_wide(config), **section}, hidden)
-    if "audio_config" in config:
+    if fields.section("audio_config"):
         fields.note("the audio tower is not counted")
     if not section:
         return None

@@ -84,6 +84,18 @@ def spread(layout: Layout, *, nvlink: bool, on_cpu: bool = False) -> str:
     return f"{layout} by {'NVLink' if nvlink else 'PCIe'}"
 
 
+def in_words(placement: Placement) -> str:
+    """One line of a plan: "m-0 on GPU 0-1 (TP 2 by PCIe), context 8,192, KV cache 9.31 GiB"."""
+    on_cpu = placement.berths[0].gpu is None
+    how = spread(placement.layout, nvlink=placement.nvlink, on_cpu=on_cpu)
+    where = "the CPU" if on_cpu else f"GPU {places(placement)}"
+    footprint = placement.footprint
+    return (
+        f"{placement.replica} on {where} ({how}), context {tokens(footprint.max_model_len)}, "
+        f"KV cache {gib(footprint.kv_cache_bytes)}"
+    )
+
+
 def places(placement: Placement) -> str:
     """By the numbers that a person knows the GPUs by; a MIG slice's id is a long UUID."""
     return listed([str(b.gpu.index) if b.gpu else b.id for b in placement.berths])

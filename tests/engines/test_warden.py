@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import psutil
 import pytest
@@ -158,3 +159,42 @@ def test_the_mark_tells_owner_and_start() -> None:
     assert int(pid) == os.getpid()
     assert float(created) == pytest.approx(psutil.Process().create_time(), abs=0.01)
     assert mark["SPT_NOENV"] == "1", "a process title must not overwrite the mark"
+
+
+# Maps a file of shared memory for four seconds, as an engine does while it starts, and keeps it.
+SHARING_PROGRAM = """
+import mmap, os, subprocess, sys, time
+from engines.warden import owned_by
+child = '''
+import mmap, pathlib, sys, time
+file = pathlib.Path(sys.argv[1])
+file.write_bytes(bytes(4096))
+with file.open("r+b") as opened:
+    mapped = mmap.mmap(opened.fileno(), 4096)
+print("mapped", flush=True)
+time.sleep(4)
+mapped.close()
+print("unmapped", flush=True)
+time.sleep(100)
+'''
+process = subprocess.Popen([sys.executable, "-c", child, sys.argv[1]],
+    env={**os.environ, **owned_by(os.getpid())}, start_new_session=True)
+time.sleep(100)
+"""
+
+
+def test_shared_memory_that_was_mapped_only_at_the_start_is_removed(processes: list[int]) -> None:
+    file = Path(f"/dev/shm/roundhouse-test-{os.getpid()}")
+    owner = subprocess.Popen(
+        [sys.executable, "-c", SHARING_PROGRAM, str(file)], stdout=subprocess.PIPE, text=True
+    )
+    processes.append(owner.pid)
+    assert owner.stdout is not None
+    guard = warden.start(owner.pid)
+    assert [owner.stdout.readline().strip() for _ in range(2)] == ["mapped", "unmapped"]
+    assert file.exists()
+    owner.kill()
+    owner.wait()
+    assert guard.wait(60) == 0
+    assert not file.exists()
+    owner.stdout.close()

@@ -18,7 +18,7 @@ from tests.real.serving import Completed, environment, free_port, run, small, wa
 pytestmark = pytest.mark.engine
 
 _AT_ONCE_S = 20
-_PROGRESS = re.compile(r"roundhouse: (\[|starting |fetching )")
+_PROGRESS = re.compile(r"roundhouse: (\[|plan: |starting |fetching )")
 
 
 def serve(folder: Path, text: str, *flags: str, **variables: str) -> Completed:
@@ -54,9 +54,13 @@ def one_model(**model: Any) -> str:
             "models: {m: {source: 'embedded:smollm2', engine_args: {max_num_seq: 4}}}",
             "models.m.engine_args.max_num_seq: .*did you mean 'max_num_seqs'",
         ),
+        (
+            "models: {m: {source: 'embedded:smollm2', engine_args: {block_size: banana}}}",
+            "models.m.engine_args.block_size: 'banana' is no int",
+        ),
         ("server: {host: 0.0.0.0}\nmodels: {m: {source: x}}", "api_keys must hold at least one"),
     ],
-    ids=["key", "type", "embedded", "folder", "engine_args", "host"],
+    ids=["key", "type", "embedded", "folder", "engine_args", "engine_args type", "host"],
 )
 def test_a_wrong_config(tmp_path: Path, text: str, message: str) -> None:
     began = time.monotonic()
@@ -99,8 +103,8 @@ def test_the_port_is_taken(tmp_path: Path, tiny: Path) -> None:
 
 def test_an_engine_refuses_its_arguments(tmp_path: Path, tiny: Path) -> None:
     model = small(tiny)
-    model["engine_args"]["block_size"] = "banana"
-    assert_did_not_load(serve(tmp_path, one_model(**model)), "block-size.*banana")
+    model["engine_args"]["seed"] = "banana"
+    assert_did_not_load(serve(tmp_path, one_model(**model)), "seed.*banana")
 
 
 @pytest.mark.parametrize(

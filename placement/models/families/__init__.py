@@ -77,6 +77,16 @@ _BY_MODEL_TYPE = {
     "lfm2": "Lfm2ForCausalLM",
     "stablelm": "StableLmForCausalLM",
     "chatglm": "ChatGLMModel",
+    "internlm2": "InternLM2ForCausalLM",
+    "hyperclovax": "HyperCLOVAXForCausalLM",
+    "exaone": "ExaoneForCausalLM",
+    "smollm3": "SmolLM3ForCausalLM",
+    "falcon_h1": "FalconH1ForCausalLM",
+    "bamba": "BambaForCausalLM",
+    "kimi_linear": "KimiLinearForCausalLM",
+    "ministral3": "Ministral3ForCausalLM",
+    "qwen3_5_text": "Qwen3_5ForCausalLM",
+    "qwen3_5_moe_text": "Qwen3_5MoeForCausalLM",
 }
 
 

@@ -71,10 +71,14 @@ def no_extras(fields: Fields) -> tuple[Weight, ...]:
 
 @dataclass(frozen=True)
 class Family:
-    """`defaults` stand in for what a config leaves out, as the config's class has it."""
+    """`defaults` stand in for what a config leaves out, as the config's class has it.
+
+    One that `wraps` is a tower in front of any language model, which has a family of its own.
+    """
 
     defaults: Mapping[str, Any] = field(default_factory=dict)
     layers: Callable[[Fields], Sequence[Layer]] = decoder
     extras: Callable[[Fields], tuple[Weight, ...]] = no_extras
     tower: TowerReader | None = None
     note: str = ""
+    wraps: bool = False

@@ -212,5 +212,6 @@ FAMILIES: dict[str, Family] = {
         note="the vision and audio towers of Gemma 3n (about 1 GiB) are not counted",
     ),
     "Gemma4ForCausalLM": _GEMMA4_FAMILY,
+    "Gemma4UnifiedForConditionalGeneration": _GEMMA4_FAMILY,
     "Gemma4ForConditionalGeneration": Family(_GEMMA4, _gemma4, _per_layer_inputs, gemma4_vit),
 }

@@ -9,7 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from common.units import GIB
 from placement.footprint.cases import answer, answers
+from placement.footprint.settings import Settings
+from placement.footprint.weights import tensor_bytes
+from placement.models.config_json import facts_of
 
 LLAMA: dict[str, Any] = {
     "architectures": ["LlamaForCausalLM"],
@@ -181,3 +185,11 @@ def test_bad_lines_do_not_stop_the_others() -> None:
     assert "line 3" in found[1]["error"]
     assert "line 4" in found[2]["error"]
     assert found[3]["id"] == "a start"
+
+
+def test_given_weights_are_what_files_hold_and_the_rest_comes_on_top() -> None:
+    """Rotary tables and the allocator's rounding are in no file."""
+    ours = answer(H100)
+    raw = tensor_bytes(facts_of(H100["config"]), Settings())[0]
+    assert answer(H100 | {"weights_bytes": raw})["weights_gib"] == ours["weights_gib"]
+    assert ours["weights_gib"] > raw / GIB

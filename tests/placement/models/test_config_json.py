@@ -129,6 +129,30 @@ def test_towers_that_the_config_does_not_describe() -> None:
         assert tower.params == sum(weight.params for weight in tower.weights)
 
 
+def test_a_tower_in_front_of_any_language_model() -> None:
+    """LLaVA's config says little of its language model; that model's own class says the rest."""
+    qwen = {k: v for k, v in config("Qwen2.5-7B-Instruct").items() if k not in _NAMING}
+    for outer in ("LlavaForConditionalGeneration", "InternVLChatModel", "NovelVisionModel"):
+        facts = facts_of({"architectures": [outer], "text_config": qwen | {"model_type": "qwen2"}})
+        assert facts.layers == facts_of(config("Qwen2.5-7B-Instruct")).layers
+        assert (facts.tower is None) == (outer == "NovelVisionModel")
+
+
+def test_sections_within_sections() -> None:
+    """Omni models keep the language model and its towers in a section of the thinker."""
+    inner = {k: v for k, v in config("Qwen2.5-7B-Instruct").items() if k not in _NAMING}
+    thinker = {"text_config": inner, "vision_config": {"depth": 2}, "audio_config": {"d_model": 1}}
+    given = {"architectures": ["Qwen2_5OmniModel"], "thinker_config": thinker}
+    facts = facts_of(given)
+    assert facts.layers == facts_of(config("Qwen2.5-7B-Instruct")).layers
+    assert facts.tower is not None
+    assert len(facts.tower.weights) < 40
+    assert facts.rope_caches[0].positions == 4 * 32768
+
+
+_NAMING = {"architecture", "qkv_bias"}
+
+
 def test_an_unknown_architecture_is_read_by_common_names_and_says_so() -> None:
     odd = LLAMA | {"architectures": ["NovelForCausalLM"], "vision_config": {"hidden_size": 1024}}
     facts = facts_of(odd)

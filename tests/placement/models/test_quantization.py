@@ -8,7 +8,8 @@ import pytest
 
 from placement.footprint.storage import matches, scheme_of
 from placement.models.facts import Quantization, Scheme
-from placement.models.quantization import hinted, known_methods, named, quantization_of
+from placement.models.quantization import quantization_of
+from placement.models.schemes import hinted, known_methods, named
 
 
 def read(section: dict[str, Any]) -> Quantization:
