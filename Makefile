@@ -9,7 +9,7 @@ SERVE_FLAGS = $(if $(CONFIG),--config $(CONFIG)) $(if $(MODEL),--model $(MODEL))
 	$(if $(PORT),--port $(PORT))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev serve test lint format bench bench-placement bench-overhead lock clean
+.PHONY: help setup setup-dev serve test lint format bench bench-placement bench-routing bench-learning bench-prefix bench-overhead lock clean
 
 help:  ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,10 +37,19 @@ format: setup-dev  ## Let ruff put the style right
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: bench-placement bench-overhead  ## Run the benchmarks
+bench: bench-placement bench-routing bench-learning bench-prefix bench-overhead  ## All benchmarks
 
 bench-placement: setup-dev  ## Predicted memory against starts that were logged
 	$(BIN)/python -m benchmarks.placement $(ARGS)
+
+bench-routing: setup-dev  ## How often the task of a prompt is found: make bench-routing [ARGS="--set FILE"]
+	$(BIN)/python -m benchmarks.routing $(ARGS)
+
+bench-learning: setup-dev  ## What ratings gain over fixed scores, simulated
+	$(BIN)/python -m benchmarks.learning $(ARGS)
+
+bench-prefix: setup-dev  ## Prefix cache hits by replica policy, simulated and on real engines
+	$(BIN)/python -m benchmarks.prefix_routing $(ARGS)
 
 bench-overhead: setup-dev  ## What the router adds to an engine: make bench-overhead [ARGS=...]
 	$(BIN)/python -m benchmarks.overhead $(ARGS)

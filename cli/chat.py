@@ -128,13 +128,14 @@ def _converse(conversation: Conversation) -> None:
 def _serving(model: str, port: int | None) -> Iterator[tuple[Instance, str]]:
     """A running endpoint that has the model; started for the time being if there is none."""
     from cli.serve import model_name
+    from router.auto import is_auto
 
     name = model_name(model)
     instances = [i for i in running() if port in (None, i.port)]
     for instance in instances:
         known = _names(instance)
-        if model in known or name in known:
-            yield instance, model if model in known else name
+        if model in known or name in known or is_auto(model):
+            yield instance, name if name in known else model
             return
     if instances and "/" not in model and ":" not in model:
         known = sorted({each for i in instances for each in _names(i)})
@@ -144,7 +145,7 @@ def _serving(model: str, port: int | None) -> Iterator[tuple[Instance, str]]:
 
 def _names(instance: Instance) -> list[str]:
     try:
-        return [entry["id"] for entry in Client(instance).models()["data"]]
+        return [entry["id"] for entry in Client(instance).models()]
     except NotAnsweringError:
         return []
 

@@ -28,8 +28,10 @@ class Client:
     def replicas(self) -> dict[str, Any]:
         return self._get("/admin/replicas")
 
-    def models(self) -> dict[str, Any]:
-        return self._get("/v1/models")
+    def models(self) -> list[dict[str, Any]]:
+        """The served models and their aliases; `auto` and its kin, which choose among them, not."""
+        listed = self._get("/v1/models")["data"]
+        return [each for each in listed if each["root"] != "auto"]
 
     def _get(self, path: str) -> dict[str, Any]:
         try:

@@ -32,7 +32,7 @@ def print_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
 
 def list_models(port: int | None, as_json: bool) -> None:
     _, client = ask(port)
-    models = client.models()["data"]
+    models = client.models()
     if as_json:
         print_json(models)
         return

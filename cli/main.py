@@ -169,6 +169,24 @@ def plan(
 
 
 @app.command()
+def route(
+    prompt: Annotated[list[str] | None, typer.Argument(help="What a client would say.")] = None,
+    config: ConfigOption = None,
+    jsonl: Annotated[
+        str | None, typer.Option("--jsonl", help='JSON lines of {"id", "text"}; - for stdin.')
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Which model `auto` would choose for a prompt, and why."""
+    from cli.route import route as show
+    from cli.route import route_lines
+
+    if jsonl:
+        raise typer.Exit(route_lines(jsonl, config))
+    show(" ".join(prompt or ()), config, as_json=json)
+
+
+@app.command()
 def doctor(json: JsonOption = False) -> None:
     """What is wrong with this box, and the fix."""
     from cli.doctor import doctor as examine

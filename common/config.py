@@ -6,12 +6,22 @@ import ipaddress
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from common.quality_config import ModelQuality, RouterQuality
+from common.routing_config import (
+    BreakerConfig,
+    FallbackConfig,
+    Fallbacks,
+    HedgeConfig,
+    RetryConfig,
+    check_fallbacks,
+)
+from common.section import Section
 from common.units import Duration
 
 EngineName = Literal["vllm", "openai"]
-PolicyName = Literal["least_loaded", "round_robin"]
+PolicyName = Literal["prefix_aware", "least_loaded", "power_of_two", "round_robin", "session"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]*")
 _REMOTE = re.compile(r"https?://[^\s]+")
@@ -28,12 +38,6 @@ def is_loopback(host: str) -> bool:
 
 def no_name(name: str) -> str:
     return f"{name!r} is no name for a model; letters, digits and . _ : / @ + - are allowed"
-
-
-class Section(BaseModel):
-    """A mapping in the file. Unknown keys are errors; values do not change after loading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
 
 class ServerConfig(Section):
@@ -137,7 +141,7 @@ class EngineDefaults(Section):
     )
 
 
-class ModelConfig(Section):
+class ModelConfig(ModelQuality):
     """One entry of `models:`, under the name that clients use."""
 
     source: str | tuple[str, ...] = Field(
@@ -171,17 +175,17 @@ class ModelConfig(Section):
         return aliases
 
 
-class RetryConfig(Section):
-    """Other replicas to try before an answer's first byte."""
+class RouterConfig(RouterQuality):
+    """How requests find a model and a replica, and what happens when one fails."""
 
-    max: Annotated[int, Field(ge=0, le=10)] = 2
-
-
-class RouterConfig(Section):
-    """How a replica is picked."""
-
-    policy: PolicyName = "least_loaded"
+    policy: PolicyName = Field("least_loaded", description="How a replica is picked.")
     retry: RetryConfig = RetryConfig()
+    fallbacks: Fallbacks = Field(
+        default_factory=dict, description="By model: others that may answer for it, in order."
+    )
+    fallback: FallbackConfig = FallbackConfig()
+    breaker: BreakerConfig = BreakerConfig()
+    hedge: HedgeConfig = HedgeConfig()
 
 
 class Config(Section):
@@ -215,6 +219,11 @@ class Config(Section):
     def _sources_fit_engines(self) -> Self:
         for name in self.models:
             check_source(name, self.models[name], self.engine_of(name))
+        return self
+
+    @model_validator(mode="after")
+    def _fallbacks_are_models(self) -> Self:
+        check_fallbacks(self.router.fallbacks, self.models)
         return self
 
     def engine_of(self, model: str) -> EngineName:

@@ -16,18 +16,36 @@ RoundhouseError
 │   ├── BodyTooLargeError      413
 │   └── QueueFullError         429, with Retry-After
 ├── UnavailableError           503, with Retry-After: no replica can take the request now
+│   └── BusyError              ... because all were full for too long
+├── DeadlineError              504: the request's own time is over, whoever was slow
 └── EngineError                an engine failed us (502); everything below may be tried elsewhere
     ├── EngineConnectError     nobody listens where the engine should
     ├── EngineDisconnectError  the connection broke
     ├── EngineDeadError        the engine says itself that it cannot go on
     ├── EngineTimeoutError     504: no first byte in time
+    ├── EngineOverloadedError  503: the engine has too much to do (its 429 or 503)
+    ├── ContextTooLongError    400: the request does not fit into the model's context
     └── EngineLoadError        the engine did not start
         └── OutOfMemoryError   ... for want of memory
+
+`trigger` is the name under which `router.retry.on` and `router.fallback.on` know a failure; a
+failure without one is final.
 """
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
+
+Trigger = Literal[
+    "timeout",  # to connect, to the first byte
+    "connection",  # nobody listens, or the connection broke
+    "out_of_memory",
+    "load_failed",  # the model did not load, or none of its replicas is up
+    "overloaded",  # 429 or 503, or a full queue
+    "5xx",  # an engine's own error
+    "context_too_long",
+    "engine_dead",  # the engine says so itself
+]
 
 
 class RoundhouseError(Exception):
@@ -38,6 +56,7 @@ class RoundhouseError(Exception):
     type: ClassVar[str] = "server_error"
     code: ClassVar[str | None] = None
     src: ClassVar[str] = "router"
+    trigger: Trigger | None = None  # one error may be more exact than its class
 
     def __init__(
         self, message: str, *, param: str | None = None, retry_after_s: int | None = None
@@ -114,12 +133,24 @@ class QueueFullError(RequestError):
     status = 429
     type = "rate_limit_error"
     code = "queue_full"
+    trigger: Trigger | None = "overloaded"
 
 
 class UnavailableError(RoundhouseError):
     status = 503
     type = "service_unavailable_error"
     code = "model_unavailable"
+    trigger: Trigger | None = "load_failed"
+
+
+class BusyError(UnavailableError):
+    trigger: Trigger | None = "overloaded"
+
+
+class DeadlineError(RoundhouseError):
+    status = 504
+    type = "timeout_error"
+    code = "deadline_exceeded"
 
 
 class EngineError(RoundhouseError):
@@ -127,33 +158,53 @@ class EngineError(RoundhouseError):
     type = "engine_error"
     code = "engine_failed"
     src = "engine"
+    trigger: Trigger | None = "5xx"
 
 
 class EngineConnectError(EngineError):
     code = "engine_unreachable"
+    trigger: Trigger | None = "connection"
 
 
 class EngineDisconnectError(EngineError):
     code = "engine_disconnected"
+    trigger: Trigger | None = "connection"
 
 
 class EngineDeadError(EngineError):
     code = "engine_dead"
+    trigger: Trigger | None = "engine_dead"
 
 
 class EngineTimeoutError(EngineError):
     status = 504
     type = "timeout_error"
     code = "engine_timeout"
+    trigger: Trigger | None = "timeout"
+
+
+class EngineOverloadedError(EngineError):
+    status = 503
+    code = "engine_overloaded"
+    trigger: Trigger | None = "overloaded"
+
+
+class ContextTooLongError(EngineError):
+    status = 400
+    type = "invalid_request_error"
+    code = "context_length_exceeded"
+    trigger: Trigger | None = "context_too_long"
 
 
 class EngineLoadError(EngineError):
     status = 503
     code = "engine_load_failed"
+    trigger: Trigger | None = "load_failed"
 
 
 class OutOfMemoryError(EngineLoadError):
     code = "out_of_memory"
+    trigger: Trigger | None = "out_of_memory"
 
 
 def error_body(error: RoundhouseError) -> dict[str, Any]:

@@ -25,15 +25,21 @@ from common.errors import (
     UnavailableError,
     error_body,
 )
+from gateway.choosing import decide, made_out_to, session_of
 from gateway.control import control_app
 from gateway.envelope import read_envelope
 from gateway.exchange import Exchange, Receive, Scope, Send
+from gateway.feedback import keep_learning, open_learning
 from gateway.forward import Forwarder
 from gateway.keys import Headers, Keys
 from gateway.metrics import Metrics
 from gateway.upstream import RawHeaders
-from router.dispatch import Dispatcher
+from router.auto import is_auto
+from router.call import NO_CALL, Call, call_of
+from router.dispatch import Dispatcher, Route
+from router.feedback.learning import Learning
 
+_OWN_PATHS = ("/v1/models", "/v1/route", "/v1/feedback")
 _OPEN_PATHS = frozenset({"/health", "/ready"})
 _ROUTES = frozenset(
     [
@@ -71,20 +77,31 @@ class Gateway:
         tokens = (admin_token,) if admin_token and config.server.api_keys else ()
         self._keys = Keys((*config.server.api_keys, *tokens))
         self.metrics = Metrics(dispatcher)
+        self.learning: Learning | None = None
+        self._keeping: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         self.forwarder = Forwarder(
             self.metrics,
-            max_retries=self._config.router.retry.max,
+            retry=self._config.router.retry,
+            fallback=self._config.router.fallback,
+            hedge=self._config.router.hedge,
             first_token_timeout_s=self._config.defaults.first_token_timeout_s,
             stall_timeout_s=self._config.defaults.stall_timeout_s,
         )
+        self.learning = open_learning(self._config, self.dispatcher.profiles)
+        if self.learning:
+            self.dispatcher.learn_from(self.learning)
+            self._keeping = asyncio.create_task(keep_learning(self.learning))
         # For the slow side: health of remote endpoints, the engines' metrics.
         self.session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
         self._control = control_app(self)
 
     async def stop(self) -> None:
         self.forwarder.close()
+        if self._keeping and self.learning:
+            self._keeping.cancel()
+            await asyncio.to_thread(self.learning.close)
         await self.session.close()
 
     async def drain(self, timeout_s: float) -> bool:
@@ -122,7 +139,15 @@ class Gateway:
             raise UnavailableError("the server is shutting down", retry_after_s=10)
         body = await read_body(receive, headers, self._max_body_bytes)
         envelope = read_envelope(body, headers.get(b"content-type", b""), scope["query_string"])
-        route = self.dispatcher.route(envelope.model)
+        if envelope.model is not None and is_auto(envelope.model):
+            decision = decide(
+                self.dispatcher, envelope.model, envelope.routing, scope["path"], headers, body
+            )
+            route, body = self.dispatcher.chosen(decision), made_out_to(decision.model, body)
+            if self.learning:
+                self.learning.remember(request_id, route.task, decision.model)
+        else:
+            route = self.dispatcher.route(envelope.model)
         task = asyncio.current_task()
         assert task is not None
         exchange = Exchange(
@@ -139,15 +164,18 @@ class Gateway:
             receive=receive,
             send=send,
             task=task,
+            call=_call(route, body, scope["path"], headers),
+            streamed=bool(envelope.stream),
+            task_name=route.task,
         )
-        await self.forwarder.run(exchange, route.lane)
+        await self.forwarder.run(exchange, route.lane, route.fallbacks)
 
     def _is_forwarded(self, method: str, path: str) -> bool:
         """Whatever the engines' servers may have, except for what the router answers itself."""
         if method == "HEAD":
             return False
         if path.startswith("/v1/"):
-            return not path.startswith("/v1/models")
+            return not path.startswith(_OWN_PATHS)
         return method == "POST" and path in _ROUTES
 
     async def _refuse_protocol(self, scope: Scope, send: Send) -> None:
@@ -196,6 +224,13 @@ async def send_error(send: Send, error: RoundhouseError, path: str, request_id: 
         headers.append((b"www-authenticate", b"Bearer"))
     await send({"type": "http.response.start", "status": error.status, "headers": headers})
     await send({"type": "http.response.body", "body": text, "more_body": False})
+
+
+def _call(route: Route, body: bytes, path: str, headers: Headers) -> Call:
+    """What a policy may go by; nothing is read where there is no choice of replicas."""
+    if len(route.lane.replicas) == 1:
+        return NO_CALL
+    return call_of(body, path, session_of(headers))
 
 
 def _request_id(headers: Headers) -> str:

@@ -1,4 +1,4 @@
-"""What the router answers itself: health, readiness, metrics, the list of models, the replicas."""
+"""What the router answers itself: health, readiness, metrics, the replicas, and models.py."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from common.errors import ModelNotFoundError, RoundhouseError, RouteNotFoundError, error_body
+from common.errors import RoundhouseError, RouteNotFoundError, error_body
+from gateway.feedback import feedback_router
 from gateway.metrics import render
+from gateway.models import models_router
 from router.replicas import Lane, Replica
 
 if TYPE_CHECKING:
@@ -20,7 +22,8 @@ if TYPE_CHECKING:
 def control_app(gateway: Gateway) -> FastAPI:
     app = FastAPI(title="Roundhouse", docs_url=None, redoc_url=None)
     dispatcher = gateway.dispatcher
-    started_at = int(time.time())
+    app.include_router(models_router(gateway))
+    app.include_router(feedback_router(gateway))
 
     @app.exception_handler(RoundhouseError)
     async def on_error(request: Request, error: RoundhouseError) -> JSONResponse:
@@ -50,18 +53,6 @@ def control_app(gateway: Gateway) -> FastAPI:
         page = await render(gateway.metrics, gateway.session, replicas)
         return Response(page, media_type="text/plain; version=0.0.4; charset=utf-8")
 
-    @app.get("/v1/models")
-    async def models() -> dict[str, Any]:
-        entries = [_model_entry(gateway, name, started_at) for name in dispatcher.names]
-        return {"object": "list", "data": entries}
-
-    @app.get("/v1/models/{name:path}")
-    async def model(name: str) -> dict[str, Any]:
-        if name not in dispatcher.names:
-            dispatcher.route(name)
-            raise ModelNotFoundError(f"no model {name!r}", param="model")
-        return _model_entry(gateway, name, started_at)
-
     @app.get("/admin/replicas")
     async def replicas() -> dict[str, Any]:
         rows = [_replica_row(replica) for replica in dispatcher.replicas.values()]
@@ -74,22 +65,6 @@ def _readiness(lane: Lane) -> dict[str, Any]:
     return {"ready": lane.has_ready(), "replicas": [r.state for r in lane.replicas]}
 
 
-def _model_entry(gateway: Gateway, name: str, created: int) -> dict[str, Any]:
-    """OpenAI's model object with what vLLM adds to it: root, parent, max_model_len."""
-    lane = gateway.dispatcher.route(name).lane
-    lengths = [r.max_model_len for r in lane.replicas if r.max_model_len]
-    return {
-        "id": name,
-        "object": "model",
-        "created": created,
-        "owned_by": "roundhouse",
-        "root": lane.model,
-        "parent": None if name == lane.model else lane.model,
-        "max_model_len": min(lengths, default=None),
-        "ready": lane.has_ready(),
-    }
-
-
 def _replica_row(replica: Replica) -> dict[str, Any]:
     return {
         "id": replica.id,
@@ -100,6 +75,7 @@ def _replica_row(replica: Replica) -> dict[str, Any]:
         "error_code": replica.error_code,
         "url": replica.url,
         "gpu_ids": list(replica.gpu_ids),
+        "breaker": replica.breaker.state(time.perf_counter()).name.lower().replace("_", "-"),
         "pid": replica.pid,
         "in_flight": replica.in_flight,
         "max_in_flight": replica.max_in_flight,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import parse_qs
 
 import msgspec
@@ -14,6 +15,7 @@ class Envelope(msgspec.Struct):
 
     model: str | None = None
     stream: bool | None = None
+    routing: Any = None
 
 
 _decoder = msgspec.json.Decoder(Envelope)

@@ -7,7 +7,7 @@ import re
 
 import msgspec
 
-from common.errors import EngineError, error_body
+from common.errors import RoundhouseError, error_body
 
 EVENT_ENDS = (b"\n\n", b"\n\r\n")
 _WHOLE = re.compile(rb".*\n\r?\n", re.DOTALL)
@@ -53,7 +53,7 @@ def failure_in(first: bytes) -> str | None:
     return None if blames_request else str(message)
 
 
-def error_event(failure: EngineError, path: str) -> bytes:
+def error_event(failure: RoundhouseError, path: str) -> bytes:
     """The end of a broken stream, as OpenAI's and as Anthropic's clients expect it."""
     if path.startswith("/v1/messages"):
         text = msgspec.json.encode({"type": "error", **error_body(failure)})

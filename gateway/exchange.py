@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 from gateway.upstream import Origin, RawHeaders
+from router.call import NO_CALL, Call
+from router.replicas import Replica
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
+_NOBODY = Replica("", "", 0)
 _EVENT_STREAM = b"text/event-stream"
 # Headers that belong to one connection, that name the caller, or that are set anew.
 _NOT_FORWARDED = frozenset(
@@ -42,14 +46,22 @@ class Exchange:
     receive: Receive
     send: Send
     task: asyncio.Task[Any]
+    task_name: str = ""  # known where the model was chosen by it
+    model: str = ""  # whose replica was asked last
+    call: Call = NO_CALL
+    streamed: bool = False  # the client asked for a stream
+    deadline_at: float = inf
     watch: asyncio.Task[None] | None = None
-    departed_at: float = 0.0
+    departed_at: float = 0.0  # the first replica of the last attempt was asked then
+    asked_at: float = 0.0  # `replica` was asked then
+    replica: Replica = _NOBODY
     first_byte_at: float = 0.0
     heard_at: float = 0.0
     attempts: int = 0
     status: int = 0
     begun: bool = False
-    expired: bool = False
+    expired: bool = False  # the engine was silent for too long
+    overdue: bool = False  # the deadline has passed
     hung_up: bool = False
 
 

@@ -1,44 +1,43 @@
 """The hot path: a request's bytes to a replica, the replica's bytes back, untouched.
 
-Before the answer's first byte a failure moves the request to another replica; after it the client
-gets an error event. Written for speed where it is run once a chunk, and for clarity elsewhere.
+Before the answer's first byte a failure moves the request to another replica, then to another
+model; after it the client gets an error event. Written for speed where it is run once a chunk
+(relay.py), and for clarity elsewhere.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
+import random
 import time
-from dataclasses import dataclass
-from functools import lru_cache
-
-import msgspec
+from collections.abc import Sequence
 
 from common.errors import (
+    DeadlineError,
     EngineConnectError,
-    EngineDeadError,
-    EngineDisconnectError,
     EngineError,
     EngineTimeoutError,
+    QueueFullError,
+    RoundhouseError,
+    UnavailableError,
 )
-from gateway.events import EVENT_ENDS, error_event, failure_in, whole_events
-from gateway.exchange import Exchange, is_event_stream, request_head, returned
+from common.routing_config import FallbackConfig, HedgeConfig, RetryConfig
+from gateway.answer import open_answer
+from gateway.exchange import Exchange
+from gateway.failure import Failure, of_replica, refusal, verdict_of
+from gateway.hedge import Hedge
 from gateway.metrics import Metrics
-from gateway.upstream import Connection, Origin, Pool, RawHeaders
+from gateway.relay import break_off, pass_on, send_whole
+from gateway.sweeper import Sweeper
+from gateway.upstream import Pool
+from router.breaker import Verdict
+from router.budget import Budget
+from router.fallback import next_lanes, with_model
 from router.replicas import Lane, Replica
+from router.retry import Again, again, is_budgeted
 
-_SWEEP_PERIOD_S = 0.1
-_RETRIED_STATUSES = frozenset({429, 500, 502, 503, 504})
-_origin = lru_cache(1024)(Origin.of)
-
-
-@dataclass(slots=True)
-class _Refusal:
-    """An engine's own error answer, kept in case nobody else does better."""
-
-    code: None
-    status: int
-    headers: RawHeaders
-    body: bytes
+_log = logging.getLogger(__name__)
 
 
 class Forwarder:
@@ -48,21 +47,27 @@ class Forwarder:
         self,
         metrics: Metrics,
         *,
-        max_retries: int,
         first_token_timeout_s: float,
         stall_timeout_s: float,
+        retry: RetryConfig | None = None,
+        fallback: FallbackConfig | None = None,
+        hedge: HedgeConfig | None = None,
     ) -> None:
         self._metrics = metrics
-        self._max_retries = max_retries
         self._first_token_timeout_s = first_token_timeout_s
         self._stall_timeout_s = stall_timeout_s
+        self._retry = retry or RetryConfig()
+        self._fallback = fallback or FallbackConfig()
+        self._budgets: dict[str, Budget] = {}
         self._open: set[Exchange] = set()
         self._idle = asyncio.Event()
         self._pool = Pool()
-        self._sweeper = asyncio.create_task(self._sweep())
+        self._hedge = Hedge(hedge or HedgeConfig(), self._pool, metrics)
+        sweeper = Sweeper(self._open, first_token_timeout_s, stall_timeout_s, self._age)
+        self._sweeping = asyncio.create_task(sweeper.run())
 
     def close(self) -> None:
-        self._sweeper.cancel()
+        self._sweeping.cancel()
         self._pool.close()
 
     async def idle(self, timeout_s: float) -> bool:
@@ -77,159 +82,170 @@ class Forwarder:
             return False
         return True
 
-    async def run(self, exchange: Exchange, lane: Lane) -> None:
-        """Answers one request. Raises an error of the tree when nothing has been sent yet."""
+    async def run(self, exchange: Exchange, lane: Lane, fallbacks: Sequence[Lane] = ()) -> None:
+        """Answers one request, by `lane`'s model or by one of `fallbacks`, in their order.
+
+        Raises an error of the tree when nothing has been sent yet.
+        """
+        if self._retry.deadline_s is not None:
+            latest = exchange.arrived_at + self._retry.deadline_s
+            exchange.deadline_at = min(exchange.deadline_at, latest)
+        exchange.model = lane.model
         self._open.add(exchange)
         try:
-            await self._attempts(exchange, lane)
+            await self._in_time(exchange, lane, fallbacks)
         except asyncio.CancelledError:
             if not exchange.hung_up:
                 raise
             exchange.task.uncancel()
-            self._metrics.hung_up(lane.model)
+            self._metrics.hung_up(exchange.model)
         finally:
             self._open.discard(exchange)
             if exchange.watch:
                 exchange.watch.cancel()
             if not self._open:
                 self._idle.set()
-            self._record(exchange, lane.model)
+            self._record(exchange)
 
-    async def _attempts(self, exchange: Exchange, lane: Lane) -> None:
+    async def _in_time(self, exchange: Exchange, lane: Lane, fallbacks: Sequence[Lane]) -> None:
+        try:
+            await self._by_any_model(exchange, lane, fallbacks)
+        except asyncio.CancelledError:
+            if not exchange.overdue or exchange.hung_up:
+                raise
+            exchange.task.uncancel()
+            late = DeadlineError(
+                f"the request's time was over after {time.perf_counter() - exchange.arrived_at:.1f}"
+                f" s, in attempt {exchange.attempts} (router.retry.deadline)"
+            )
+            if not exchange.begun:
+                _log.warning("request %s: %s", exchange.request_id, late)
+                raise late from None
+            await self._break_off(exchange, late)
+
+    async def _by_any_model(
+        self, exchange: Exchange, lane: Lane, fallbacks: Sequence[Lane]
+    ) -> None:
+        """When all fail, the first model's failure is told: it is the one that was asked for."""
+        told = failure = await self._by_model(exchange, lane, bool(fallbacks))
+        while failure is not None:
+            fallbacks = next_lanes(lane, failure.error, fallbacks, self._fallback.on)
+            body = with_model(exchange.body, fallbacks[0].model) if fallbacks else None
+            if body is None:
+                break
+            self._fall_back(exchange, lane, fallbacks[0], failure.error)
+            exchange.body = body
+            lane, *fallbacks = fallbacks
+            failure = await self._by_model(exchange, lane, bool(fallbacks))
+        if failure is None:
+            return
+        assert told is not None
+        if told.answer is None or told.answer.status == 500:
+            raise told.error
+        await send_whole(exchange, told.answer)
+
+    def _fall_back(self, exchange: Exchange, lane: Lane, to: Lane, error: RoundhouseError) -> None:
+        trigger = str(error.trigger)
+        self._metrics.fell_back(lane.model, to.model, trigger)
+        exchange.reason += f"; fallback from {lane.model}: {trigger}"
+        _log.warning(
+            "request %s: %s instead of %s: %s", exchange.request_id, to.model, lane.model, error
+        )
+
+    async def _by_model(self, exchange: Exchange, lane: Lane, has_stand_in: bool) -> Failure | None:
+        """Attempts with one model's replicas. None when one answered, for better or worse."""
+        exchange.model = lane.model
+        self._budget(lane.model).count()
         tried: list[Replica] = []
-        exclude: list[Replica] = []
+        exclude: Sequence[Replica] = ()
         while True:
-            replica = await lane.acquire(exclude)
+            try:
+                replica = await lane.acquire(exclude, exchange.call)
+            except (UnavailableError, QueueFullError) as error:
+                return Failure(error)
             tried.append(replica)
             exchange.attempts += 1
-            outcome = await self._attempt(exchange, lane, replica)
-            if outcome is None:
-                return
-            remaining = self._next_exclusion(outcome, tried, lane)
-            if remaining is None:
-                break
-            exclude = remaining
-            self._metrics.retried(lane.model, outcome.code or str(outcome.status))
-        if isinstance(outcome, EngineError):
-            raise outcome
-        if outcome.status == 500:
-            raise EngineError(f"replica {replica.id} failed: {_message_in(outcome.body)}")
-        await self._send_whole(exchange, replica, outcome.status, outcome.headers, outcome.body)
+            failure = await self._attempt(exchange, lane, replica, tried)
+            if failure is None:
+                return None
+            _log.warning(
+                "request %s: attempt %d: %s", exchange.request_id, exchange.attempts, failure.error
+            )
+            step = self._again(failure, tried, lane, has_stand_in)
+            if step is None:
+                return failure
+            exclude = step.exclude
+            self._metrics.retried(lane.model, failure.reason)
+            if step.pause_s:
+                await asyncio.sleep(step.pause_s)
 
-    def _next_exclusion(
-        self, outcome: EngineError | _Refusal, tried: list[Replica], lane: Lane
-    ) -> list[Replica] | None:
-        """Whom the next attempt must not go to; None when there is nothing left to try."""
-        if len(tried) > self._max_retries:
+    def _again(
+        self, failure: Failure, tried: Sequence[Replica], lane: Lane, has_stand_in: bool
+    ) -> Again | None:
+        step = again(
+            self._retry,
+            failure.error,
+            tried,
+            lane,
+            asked_pause_s=failure.asked_pause_s,
+            has_stand_in=has_stand_in,
+            roll=random.random(),  # noqa: S311  # jitter, no secret
+        )
+        if step and is_budgeted(failure.error) and not self._budget(lane.model).take():
+            _log.warning("model %s: no retry is left of router.retry.budget", lane.model)
             return None
-        if lane.has_ready(exclude=tried):
-            return tried
-        last = tried[-1]
-        # A kept-alive connection may be closed by its other end just as it is used: once more.
-        if isinstance(outcome, EngineDisconnectError) and tried.count(last) == 1:
-            others = [replica for replica in tried if replica is not last]
-            return others if lane.has_ready(exclude=others) else None
-        return None
+        return step
 
     async def _attempt(
-        self, exchange: Exchange, lane: Lane, replica: Replica
-    ) -> EngineError | _Refusal | None:
+        self, exchange: Exchange, lane: Lane, replica: Replica, tried: list[Replica]
+    ) -> Failure | None:
         """One replica's try. None when it answered, for better or worse; else why it did not."""
-        exchange.departed_at = exchange.heard_at = time.perf_counter()
+        exchange.replica = replica  # a hedge may put another one in its place
+        exchange.departed_at = exchange.asked_at = exchange.heard_at = time.perf_counter()
+        verdict = Verdict.NEITHER
         try:
-            return await self._exchange(exchange, replica)
+            refused = await self._exchange(exchange, lane, tried)
+            verdict = verdict_of(refused)
+            return refused
         except asyncio.CancelledError:
             if not exchange.expired or exchange.hung_up:
                 raise
             exchange.expired = False
             exchange.task.uncancel()
-            failure: EngineError = self._late(exchange, replica)
-        except EngineConnectError as error:
-            replica.lost()
-            failure = EngineConnectError(f"replica {replica.id} cannot be reached: {error.message}")
-        except EngineDisconnectError as error:
-            failure = EngineDisconnectError(
-                f"replica {replica.id} broke off its answer: {error.message}"
-            )
+            failure: EngineError = self._late(exchange, exchange.replica)
+            verdict = Verdict.FAILURE
         except EngineError as error:
-            failure = error
+            if isinstance(error, EngineConnectError):
+                exchange.replica.lost()
+            failure = of_replica(error, exchange.replica)
+            verdict = Verdict.FAILURE
         finally:
             exchange.heard_at = 0.0
-            lane.release(replica)
+            lane.release(exchange.replica, exchange.call, verdict, exchange.asked_at)
         if not exchange.begun:
-            return failure
-        await self._break_off(exchange, replica, failure)
+            return Failure(failure)
+        await self._break_off(exchange, failure)
         return None
 
-    async def _exchange(self, exchange: Exchange, replica: Replica) -> _Refusal | None:
-        if replica.url is None:
-            raise EngineConnectError("it has just gone")
-        origin = _origin(replica.url)
-        answer = await self._pool.take(origin)
+    async def _exchange(
+        self, exchange: Exchange, lane: Lane, tried: list[Replica]
+    ) -> Failure | None:
+        if self._hedge.covers(exchange):
+            answer = await self._hedge.open(exchange, lane, tried)
+        else:
+            answer = await open_answer(self._pool, exchange, tried[-1])
         try:
-            answer.send(request_head(exchange, origin, replica.token), exchange.body)
-            await answer.head()
-            headers = returned(answer.headers)
-            if answer.status == 200 and is_event_stream(headers):
-                await self._stream(exchange, replica, answer, headers)
-                return None
-            body = await answer.read_all()
+            refused = refusal(answer)
+            if refused is None:
+                await pass_on(exchange, answer)
+            return refused
         finally:
-            self._pool.give_back(origin, answer)
-        if answer.status in _RETRIED_STATUSES:
-            return _Refusal(None, answer.status, headers, body)
-        await self._send_whole(exchange, replica, answer.status, headers, body)
-        return None
+            answer.close(self._pool)
 
-    async def _stream(
-        self, exchange: Exchange, replica: Replica, answer: Connection, headers: RawHeaders
-    ) -> None:
-        """The events as they come. The first one decides whether the answer has begun."""
-        send, read, clock = exchange.send, answer.read, time.perf_counter
-        chunk, held = await read(), b""
-        if not chunk:
-            raise EngineDisconnectError("its answer ended without a byte")
-        failure = failure_in(chunk)
-        if failure is not None:
-            raise EngineDeadError(f"replica {replica.id} failed: {failure}")
-        await self._begin(exchange, replica, answer.status, headers)
-        while chunk:
-            if held or not chunk.endswith(EVENT_ENDS):
-                chunk, held = whole_events(held + chunk)
-            exchange.heard_at = 0.0  # a client that does not read is no silent engine
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
-            exchange.heard_at = clock()
-            chunk = await read()
-        await send({"type": "http.response.body", "body": held, "more_body": False})
-
-    async def _send_whole(
-        self, exchange: Exchange, replica: Replica, status: int, headers: RawHeaders, body: bytes
-    ) -> None:
-        headers.append((b"content-length", str(len(body)).encode()))
-        await self._begin(exchange, replica, status, headers)
-        await exchange.send({"type": "http.response.body", "body": body, "more_body": False})
-
-    async def _begin(
-        self, exchange: Exchange, replica: Replica, status: int, headers: RawHeaders
-    ) -> None:
-        exchange.begun, exchange.status, exchange.heard_at = True, status, 0.0
-        exchange.first_byte_at = time.perf_counter()
-        overhead_ms = (exchange.departed_at - exchange.arrived_at) * 1000
-        headers += (
-            (b"x-request-id", exchange.request_id.encode("latin-1")),
-            (b"x-roundhouse-model", replica.model.encode()),
-            (b"x-roundhouse-route", exchange.reason.encode()),
-            (b"x-roundhouse-replica", replica.id.encode()),
-            (b"x-roundhouse-attempts", b"%d" % exchange.attempts),
-            (b"x-roundhouse-overhead-ms", b"%.2f" % overhead_ms),
-        )
-        await exchange.send({"type": "http.response.start", "status": status, "headers": headers})
-
-    async def _break_off(self, exchange: Exchange, replica: Replica, failure: EngineError) -> None:
-        """The stream cannot be made whole any more: say so, in the stream's own form."""
-        self._metrics.broke(replica.model)
-        body = error_event(failure, exchange.path)
-        await exchange.send({"type": "http.response.body", "body": body, "more_body": False})
+    async def _break_off(self, exchange: Exchange, failure: RoundhouseError) -> None:
+        self._metrics.broke(exchange.model)
+        _log.warning("request %s: broken off: %s", exchange.request_id, failure)
+        await break_off(exchange, failure)
 
     def _late(self, exchange: Exchange, replica: Replica) -> EngineTimeoutError:
         if exchange.begun:
@@ -242,43 +258,25 @@ class Forwarder:
             "(defaults.first_token_timeout)"
         )
 
-    async def _sweep(self) -> None:
-        """Ends exchanges whose engine is silent for too long; watches the clients of long ones.
+    def _age(self, elapsed_s: float) -> None:
+        self._hedge.age(elapsed_s)
+        for budget in self._budgets.values():
+            budget.age(elapsed_s)
 
-        Most requests to a fast engine are over before they would need either.
-        """
-        while True:
-            await asyncio.sleep(_SWEEP_PERIOD_S)
-            now = time.perf_counter()
-            for exchange in self._open:
-                exchange.watch = exchange.watch or asyncio.create_task(_watch_client(exchange))
-                limit = self._stall_timeout_s if exchange.begun else self._first_token_timeout_s
-                if exchange.heard_at and now - exchange.heard_at > limit and not exchange.expired:
-                    exchange.expired = True
-                    exchange.task.cancel()
+    def _budget(self, model: str) -> Budget:
+        budget = self._budgets.get(model)
+        if budget is None:
+            retry = self._retry
+            budget = Budget(retry.budget, retry.budget_min, retry.budget_window_s)
+            self._budgets[model] = budget
+        return budget
 
-    def _record(self, exchange: Exchange, model: str) -> None:
+    def _record(self, exchange: Exchange) -> None:
         if exchange.begun:
-            self._metrics.answered(model, exchange.route, exchange.status)
+            self._metrics.answered(exchange.model, exchange.route, exchange.status)
             self._metrics.timed(
-                model,
+                exchange.model,
                 exchange.departed_at - exchange.arrived_at,
                 exchange.first_byte_at - exchange.arrived_at,
                 time.perf_counter() - exchange.arrived_at,
             )
-
-
-async def _watch_client(exchange: Exchange) -> None:
-    """A client that hangs up frees the engine at once."""
-    while (await exchange.receive())["type"] != "http.disconnect":
-        pass
-    exchange.hung_up = True
-    exchange.task.cancel()
-
-
-def _message_in(body: bytes) -> str:
-    """The words of an engine's error answer, whatever its form."""
-    try:
-        return str(msgspec.json.decode(body)["error"]["message"])
-    except (msgspec.DecodeError, KeyError, TypeError):
-        return body[:200].decode(errors="replace") or "no reason given"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
@@ -58,6 +59,18 @@ class Metrics:
             ("model", "reason"),
             **names,
         )
+        self._fallbacks = Counter(
+            "roundhouse_fallbacks",
+            "Requests handed on to another model, by what the last one failed of.",
+            ("from", "to", "reason"),
+            **names,
+        )
+        self._hedges = Counter(
+            "roundhouse_hedges",
+            "Requests sent to a second replica as well, by whose answer came first.",
+            ("model", "won"),
+            **names,
+        )
         self._failures = Counter(
             "roundhouse_broken_streams",
             "Answers that broke after the first byte.",
@@ -87,6 +100,12 @@ class Metrics:
     def retried(self, model: str, reason: str) -> None:
         self._retries.labels(model, reason).inc()
 
+    def fell_back(self, model: str, to: str, reason: str) -> None:
+        self._fallbacks.labels(model, to, reason).inc()
+
+    def hedged(self, model: str, won: str) -> None:
+        self._hedges.labels(model, won).inc()
+
     def broke(self, model: str) -> None:
         self._failures.labels(model).inc()
 
@@ -104,15 +123,22 @@ class Metrics:
         restarts = GaugeMetricFamily(
             "roundhouse_replica_restarts", "Processes after the first.", labels=("model", "replica")
         )
+        breaker = GaugeMetricFamily(
+            "roundhouse_breaker_state",
+            "0 closed, 1 half-open, 2 open.",
+            labels=("model", "replica"),
+        )
+        now = time.perf_counter()  # the lanes' clock
         for replica in self._dispatcher.replicas.values():
             labels = (replica.model, replica.id)
             in_flight.add_metric(labels, replica.in_flight)
             up.add_metric(labels, float(replica.state is State.READY))
             restarts.add_metric(labels, replica.restarts)
+            breaker.add_metric(labels, replica.breaker.state(now))
         queued = GaugeMetricFamily("roundhouse_queued", "Requests waiting.", labels=("model",))
         for name, lane in self._dispatcher.lanes.items():
             queued.add_metric((name,), lane.queued)
-        yield from (in_flight, up, restarts, queued)
+        yield from (in_flight, up, restarts, breaker, queued)
 
     def _of_model(self, model: str) -> tuple[Any, Any, Any]:
         return (

@@ -9,6 +9,11 @@ from dataclasses import dataclass
 from common.config import Config
 from common.errors import BadRequestError, ModelNotFoundError
 from engines.base import EngineStatus, State
+from router.auto import Auto, Decision, Wish
+from router.candidates import of_lanes, profiles_of
+from router.classify import Conversation, default_rules
+from router.conversations import Marks
+from router.feedback.learning import Learning
 from router.policies import POLICIES
 from router.replicas import Lane, Replica
 
@@ -19,6 +24,8 @@ class Route:
 
     lane: Lane
     reason: str
+    task: str = ""  # known where the model was chosen by it
+    fallbacks: tuple[Lane, ...] = ()  # that may answer for it, in order
 
 
 class Dispatcher:
@@ -33,6 +40,9 @@ class Dispatcher:
         }
         self.replicas = {r.id: r for members in by_model.values() for r in members}
         self._routes = _routes(config, self.lanes)
+        self.profiles = profiles_of(config)
+        self._learning: Learning | None = None
+        self._auto = Auto(default_rules(), config.router.strategy, config.router.conversations)
 
     def route(self, name: str | None) -> Route:
         """Raises ModelNotFoundError, with near names, or BadRequestError when none is given."""
@@ -47,14 +57,41 @@ class Dispatcher:
             raise ModelNotFoundError(self._not_found(name), param="model")
         return route
 
+    def decide(
+        self,
+        conversation: Conversation | None,
+        wish: Wish,
+        *,
+        marks: Marks,
+        now: float,
+        only_ask: bool = False,
+    ) -> Decision:
+        """The model for `auto`. Raises UnavailableError when none can take the request."""
+        candidates = of_lanes(self.lanes, self.profiles, self._learning)
+        return self._auto.decide(
+            conversation, wish, candidates, marks=marks, now=now, only_ask=only_ask
+        )
+
+    def learn_from(self, learning: Learning) -> None:
+        """From now on feedback counts, and a share of requests may try another model."""
+        self._learning = self._auto.learning = learning
+
+    def chosen(self, decision: Decision) -> Route:
+        """The rest of the ranked models stand in, where the config names no others."""
+        named = self._routes[decision.model]
+        ranked = (self.lanes[each.model] for each in decision.choice.ranked)
+        others = tuple(lane for lane in ranked if lane is not named.lane)
+        return Route(
+            named.lane,
+            decision.choice.reason,
+            decision.verdict.task,
+            named.fallbacks or others,
+        )
+
     def report(self, replica_id: str, status: EngineStatus | None) -> None:
         """A replica's own report, or None when it could not be had."""
         replica = self.replicas[replica_id]
-        if status is None:
-            replica.lost()
-        else:
-            replica.update(status)
-        self.lanes[replica.model].wake()
+        self.lanes[replica.model].report(replica, status)
 
     @property
     def ready(self) -> bool:
@@ -84,13 +121,15 @@ def _lane(config: Config, name: str, replicas: list[Replica]) -> Lane:
         POLICIES[config.router.policy](),
         max_queued=config.server.max_queued,
         queue_timeout_s=config.server.queue_timeout_s,
+        breaker=config.router.breaker,
     )
 
 
 def _routes(config: Config, lanes: Mapping[str, Lane]) -> dict[str, Route]:
     routes: dict[str, Route] = {}
     for name, lane in lanes.items():
-        routes[name] = Route(lane, "by name")
+        others = tuple(lanes[other] for other in config.router.fallbacks.get(name, ()))
+        routes[name] = Route(lane, "by name", fallbacks=others)
         for alias in config.models[name].aliases:
-            routes[alias] = Route(lane, f"alias of {name}")
+            routes[alias] = Route(lane, f"alias of {name}", fallbacks=others)
     return routes

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
 
-from common.errors import QueueFullError, UnavailableError
+from common.errors import BusyError, OutOfMemoryError, QueueFullError, UnavailableError
+from common.routing_config import BreakerConfig
 from engines.base import EngineStatus, State
+from router.breaker import Breaker, Verdict
+from router.call import NO_CALL, Call
 from router.policies.base import Policy
 
 _RETRY_AFTER_S = 5
@@ -27,6 +31,7 @@ class Replica:
     url: str | None = None
     pid: int = 0
     in_flight: int = 0
+    tokens_in_flight: int = 0  # prompt tokens, as estimated, of those in flight
     served: int = 0
     restarts: int = 0
     error: str | None = None
@@ -34,16 +39,20 @@ class Replica:
     started_at: float = 0.0
     ready_after_s: float | None = None
     max_model_len: int | None = None
+    breaker: Breaker = field(default_factory=Breaker)
 
-    def update(self, status: EngineStatus) -> None:
-        """Takes over the replica's own report; another process than before is a restart."""
-        if self.pid and status.pid and status.pid != self.pid:
+    def update(self, status: EngineStatus) -> bool:
+        """Takes over the replica's own report. True when another process than before answers."""
+        restarted = bool(self.pid and status.pid and status.pid != self.pid)
+        if restarted:
             self.restarts += 1
+            self.breaker.reset()
         self.pid = status.pid or self.pid
         self.state, self.phase, self.url = status.state, status.phase, status.url
         self.error, self.error_code = status.error, status.error_code
         self.started_at, self.ready_after_s = status.started_at, status.ready_after_s
         self.max_model_len = status.max_model_len or self.max_model_len
+        return restarted
 
     def lost(self) -> None:
         """Nobody answers there; the next report tells when somebody does again."""
@@ -61,48 +70,83 @@ class Lane:
         *,
         max_queued: int,
         queue_timeout_s: float,
+        breaker: BreakerConfig | None = None,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.model = model
         self.replicas = replicas
-        self._policy = policy
+        self.policy = policy
+        self.clock = clock
         self._max_queued = max_queued
         self._queue_timeout_s = queue_timeout_s
+        for replica in replicas:
+            replica.breaker.config = breaker or BreakerConfig()
         # In order of arrival, each with the replicas that it must not get.
-        self._waiting: dict[asyncio.Future[Replica], Collection[Replica]] = {}
+        self._waiting: dict[asyncio.Future[Replica], tuple[Collection[Replica], Call]] = {}
 
     @property
     def queued(self) -> int:
         return len(self._waiting)
 
-    async def acquire(self, exclude: Collection[Replica] = ()) -> Replica:
+    @property
+    def context_len(self) -> int | None:
+        """What every replica that has told it can hold, in tokens."""
+        return min((r.max_model_len for r in self.replicas if r.max_model_len), default=None)
+
+    async def acquire(self, exclude: Collection[Replica] = (), call: Call = NO_CALL) -> Replica:
         """A ready replica with room, counted as in flight until `release`.
 
         Waits in line while all are full. Raises UnavailableError when no replica outside of
         `exclude` is ready or the wait was too long, QueueFullError when too many wait already.
         """
         # Those in line have been offered what room there is, so nobody is overtaken.
-        replica = self._pick(exclude)
+        replica = self._pick(exclude, call)
         if replica is None:
-            return await self._wait(exclude)
-        replica.in_flight += 1
+            return await self._wait(exclude, call)
+        self._take(replica, call)
         return replica
 
-    def release(self, replica: Replica) -> None:
+    def try_acquire(self, exclude: Collection[Replica], call: Call = NO_CALL) -> Replica | None:
+        """Like `acquire`, but only of a replica in good health that has room now."""
+        if not self.can_serve(exclude):
+            return None
+        replica = self._pick(exclude, call)
+        if replica is not None:
+            self._take(replica, call)
+        return replica
+
+    def release(
+        self,
+        replica: Replica,
+        call: Call = NO_CALL,
+        verdict: Verdict = Verdict.NEITHER,
+        departed_at: float = 0.0,
+    ) -> None:
+        """The attempt is over; the verdict on a request that left at `departed_at` is kept."""
         replica.served += 1
-        self._free(replica)
+        replica.breaker.arrive(verdict, self.clock(), departed_at)
+        self._free(replica, call)
+
+    def report(self, replica: Replica, status: EngineStatus | None) -> None:
+        """A replica's own report, or None when it could not be had."""
+        if status is None:
+            replica.lost()
+        elif replica.update(status):
+            self.policy.forget(replica.id)
+        self.wake()
 
     def wake(self) -> None:
         """Hands out what room there is, in line; called when room or a replica has come up."""
-        for turn, exclude in self._waiting.items():
+        for turn, (exclude, call) in self._waiting.items():
             if turn.done():  # its request has not run since
                 continue
             try:
-                replica = self._pick(exclude)
+                replica = self._pick(exclude, call)
             except UnavailableError as error:
                 turn.set_exception(error)
                 continue
             if replica is not None:
-                replica.in_flight += 1
+                self._take(replica, call)
                 turn.set_result(replica)
             elif not exclude:  # then there is no room for anybody
                 return
@@ -110,14 +154,34 @@ class Lane:
     def has_ready(self, exclude: Collection[Replica] = ()) -> bool:
         return any(r.state is State.READY and r not in exclude for r in self.replicas)
 
-    def _pick(self, exclude: Collection[Replica]) -> Replica | None:
+    def can_serve(self, exclude: Collection[Replica] = ()) -> bool:
+        """Is a ready replica's breaker closed, or waiting for a probe?"""
+        return any(
+            r.state is State.READY and r not in exclude and self._admits(r) for r in self.replicas
+        )
+
+    def _pick(self, exclude: Collection[Replica], call: Call) -> Replica | None:
         ready = [r for r in self.replicas if r.state is State.READY and r not in exclude]
         if not ready:
             raise self._unavailable()
-        with_room = [r for r in ready if r.in_flight < r.max_in_flight]
-        return self._policy.pick(with_room) if with_room else None
+        # A breaker sends requests to others. Where there are none, refusing would turn what may
+        # be over by now into a sure failure, so the one that has rested longest is tried.
+        sound = [r for r in ready if self._admits(r)] or [
+            min(ready, key=lambda r: r.breaker.opened_at)
+        ]
+        with_room = [r for r in sound if r.in_flight < r.max_in_flight]
+        return self.policy.pick(with_room, call) if with_room else None
 
-    async def _wait(self, exclude: Collection[Replica]) -> Replica:
+    def _admits(self, replica: Replica) -> bool:
+        return replica.breaker.closed or replica.breaker.admits(self.clock())
+
+    def _take(self, replica: Replica, call: Call) -> None:
+        replica.in_flight += 1
+        replica.tokens_in_flight += call.n_tokens
+        if not replica.breaker.closed:
+            replica.breaker.depart(self.clock())
+
+    async def _wait(self, exclude: Collection[Replica], call: Call) -> Replica:
         if len(self._waiting) >= self._max_queued:
             raise QueueFullError(
                 f"model {self.model!r} has {len(self._waiting)} requests waiting already "
@@ -126,29 +190,32 @@ class Lane:
             )
         try:
             async with asyncio.timeout(self._queue_timeout_s):
-                return await self._in_line(exclude)
+                return await self._in_line(exclude, call)
         except TimeoutError:
-            raise UnavailableError(
+            raise BusyError(
                 f"model {self.model!r} was busy for {self._queue_timeout_s:g} s "
                 "(server.queue_timeout)",
                 retry_after_s=_RETRY_AFTER_S,
             ) from None
 
-    async def _in_line(self, exclude: Collection[Replica]) -> Replica:
+    async def _in_line(self, exclude: Collection[Replica], call: Call) -> Replica:
         """Stays in line until `wake` hands it a replica, which is then counted already."""
         turn: asyncio.Future[Replica] = asyncio.get_running_loop().create_future()
-        self._waiting[turn] = exclude
+        self._waiting[turn] = exclude, call
         try:
             return await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled() and turn.exception() is None:
-                self._free(turn.result())  # it was handed one, and left before it knew
+                # It was handed one, and left before it knew.
+                turn.result().breaker.arrive(Verdict.NEITHER, self.clock(), self.clock())
+                self._free(turn.result(), call)
             raise
         finally:
             del self._waiting[turn]
 
-    def _free(self, replica: Replica) -> None:
+    def _free(self, replica: Replica, call: Call) -> None:
         replica.in_flight -= 1
+        replica.tokens_in_flight -= call.n_tokens
         self.wake()
 
     def _unavailable(self) -> UnavailableError:
@@ -159,6 +226,8 @@ class Lane:
         )
         if code:
             error.code = code  # type: ignore[misc]  # the cause tells more than "unavailable"
+        if code == OutOfMemoryError.code:
+            error.trigger = OutOfMemoryError.trigger
         return error
 
 

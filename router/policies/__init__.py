@@ -6,9 +6,15 @@ from collections.abc import Callable
 
 from router.policies.base import Policy
 from router.policies.least_loaded import LeastLoaded
+from router.policies.power_of_two import PowerOfTwo
+from router.policies.prefix_aware import PrefixAware
 from router.policies.round_robin import RoundRobin
+from router.policies.session import Session
 
 POLICIES: dict[str, Callable[[], Policy]] = {
+    "prefix_aware": PrefixAware,
     "least_loaded": LeastLoaded,
+    "power_of_two": PowerOfTwo,
     "round_robin": RoundRobin,
+    "session": Session,
 }

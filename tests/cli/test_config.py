@@ -9,11 +9,10 @@ from typing import Any
 
 import jsonschema
 import pytest
-import yaml
 
 from cli.config import schema, show, validate
 from common.config import Config
-from common.config_file import load
+from common.config_file import load, read_document
 from common.errors import ConfigError
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -29,7 +28,7 @@ def printed_schema(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
 def test_the_schema_takes_the_configs(file: Path, printed_schema: dict[str, Any]) -> None:
-    jsonschema.validate(yaml.safe_load(file.read_text()), printed_schema)
+    jsonschema.validate(read_document(file).data, printed_schema)
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
@@ -94,6 +93,8 @@ def test_without_a_file_the_default_is_shown(capsys: pytest.CaptureFixture[str])
     shown = json.loads(capsys.readouterr().out)
     assert shown["models"] == {
         "smollm2": {
+            "tasks": [],
+            "quality": {},
             "source": "embedded:smollm2",
             "placement": "auto",
             "max_model_len": "auto",

@@ -67,8 +67,8 @@ UNKNOWN = [
         "models:\n  m:\n    source: a/b\n    max_modle_len: 5\n",
         (
             "house.yaml:4: models.m.max_modle_len: unknown key; did you mean 'max_model_len'? "
-            "(allowed: source, engine, placement, max_model_len, dtype, quantization, aliases, "
-            "max_in_flight, engine_args)"
+            "(allowed: tasks, quality, cost_per_million_tokens, modalities, tools, source, engine, "
+            "placement, max_model_len, dtype, quantization, aliases, max_in_flight, engine_args)"
         ),
     ),
     (
@@ -86,8 +86,11 @@ UNKNOWN = [
         ),
     ),
     (
-        MODEL + "router:\n  retry:\n    often: 3\n",
-        "house.yaml:4: router.retry.often: unknown key (allowed: max)",
+        MODEL + "router:\n  breaker:\n    often: 3\n",
+        (
+            "house.yaml:4: router.breaker.often: unknown key; did you mean 'open'? "
+            "(allowed: failures, open, successes)"
+        ),
     ),
 ]
 
@@ -117,8 +120,8 @@ WRONG = [
     (
         MODEL + "router:\n  policy: random\n",
         (
-            "house.yaml:3: router.policy: input should be 'least_loaded' or 'round_robin', "
-            "not 'random'"
+            "house.yaml:3: router.policy: input should be 'prefix_aware', 'least_loaded', "
+            "'power_of_two', 'round_robin' or 'session', not 'random'"
         ),
     ),
     (
@@ -252,7 +255,10 @@ def test_keys_are_not_printed(file: Path) -> None:
         ),
         ("just words\n", "house.yaml:1: must be a mapping with keys version, server"),
         ("models:\n  7: {source: a/b}\n", "house.yaml:2: models.7: YAML takes this key for somet"),
-        ("models:\n  on: {source: a/b}\n", "house.yaml:2: models.on: YAML takes this key for som"),
+        (
+            "models:\n  true: {source: a/b}\n",
+            "house.yaml:2: models.true: YAML takes this key for som",
+        ),
     ],
 )
 def test_files_that_are_no_config(file: Path, text: str, said: str) -> None:
@@ -466,10 +472,17 @@ def test_merging_replaces_lists_and_leaves_its_sources_alone() -> None:
     [
         ((), ["version", "server", "gpu", "defaults", "models", "router"]),
         (("models", "any", "placement"), ["tp", "pp", "replicas", "gpus"]),
-        (("router", "retry"), ["max"]),
+        (("router", "breaker"), ["failures", "open", "successes"]),
         (("models",), []),
         (("nowhere", "at", "all"), []),
     ],
 )
 def test_the_keys_of_a_place(at: tuple[str, ...], keys: list[str]) -> None:
     assert keys_at(at) == keys
+
+
+def test_on_is_a_key_and_no_truth_value(file: Path) -> None:
+    file.write_text(MODEL + "router:\n  retry: {on: [timeout]}\n  hedge: {enabled: true}\n")
+    router = load(file).router
+    assert router.retry.on == ("timeout",)
+    assert router.hedge.enabled

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from pydantic import BaseModel
 
 from common import config_file
@@ -50,8 +49,9 @@ def test_the_schema_beside_them_is_that_of_the_code() -> None:
     ],
 )
 def test_the_example_names_every_key(section: type[BaseModel], place: tuple[str, ...]) -> None:
-    text = (CONFIGS / "example.yaml").read_text()
-    value: Any = yaml.safe_load(text)
+    example = CONFIGS / "example.yaml"
+    text = example.read_text()
+    value: Any = config_file.read_document(example).data
     for part in place:
         value = value[part]
     keys = {field.alias or name for name, field in section.model_fields.items()}

@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import json
 import os
+import random
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -35,6 +36,9 @@ MODES: Final = frozenset(
         "error_event_after",
         "stall_after",
         "exit",
+        "out_of_memory",
+        "context_too_long",  # for prompts of more than n tokens
+        "flaky",  # some of each, by the rates
     }
 )
 REASONS: Final = {200: "OK", 400: "Bad Request", 404: "Not Found", 411: "Length Required"}
@@ -51,6 +55,14 @@ DEAD_ENGINE: Final = {
         "code": 500,
     }
 }
+# As vLLM 0.32 and torch word it.
+BAD_REQUEST: Final = "BadRequestError"
+TOO_LONG: Final = (
+    "This model's maximum context length is {limit} tokens. However, your prompt contains "
+    "{prompt} input tokens, which exceeds this limit even without any output tokens. "
+    "Please reduce the length of the input prompt."
+)
+NO_MEMORY: Final = "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has 1.10 GiB free."
 CREATED: Final = 1_700_000_000
 
 
@@ -75,6 +87,9 @@ class Behaviour:
     body: Any = None
     headers: dict[str, str] = field(default_factory=dict)
     path: str = ""  # "" is every generation path; otherwise exactly this one
+    error_rate: float = 0.0  # the rates are of "flaky": a 500
+    hang_rate: float = 0.0
+    cut_rate: float = 0.0  # after the first token, or within a whole answer
 
 
 @dataclass
@@ -88,6 +103,7 @@ class Stats:
     prompt_tokens: int = 0
     generation_tokens: int = 0
     last: JsonObject = field(default_factory=dict)
+    played: dict[str, int] = field(default_factory=dict)  # faults, by mode
 
 
 @dataclass(frozen=True)
@@ -318,6 +334,7 @@ class Engine:
         self.settings = self.initial = settings
         self.stats = Stats()
         self.faults: dict[str, Behaviour] = {}
+        self.random = random.Random(settings.name)
         self.pages: dict[tuple[str, str], Callable[[Request], bytes]] = {
             ("GET", "/health"): lambda _: response(200, b""),
             ("GET", "/version"): lambda _: json_response({"version": "0.32.0+fake"}),
@@ -357,7 +374,19 @@ class Engine:
             return Behaviour()
         if fault.times is not None:
             fault.times -= 1
+        fault = self.roll(fault) if fault.mode == "flaky" else fault
+        self.stats.played[fault.mode] = self.stats.played.get(fault.mode, 0) + 1
         return fault
+
+    def roll(self, flaky: Behaviour) -> Behaviour:
+        at = self.random.random()
+        if at < flaky.error_rate:
+            return Behaviour("status")
+        if at < flaky.error_rate + flaky.hang_rate:
+            return Behaviour("hang")
+        if at < flaky.error_rate + flaky.hang_rate + flaky.cut_rate:
+            return Behaviour("cut_stream", n=1)
+        return Behaviour()
 
     def list_models(self, _: Request) -> bytes:
         cards = [
@@ -493,10 +522,12 @@ class Connection(asyncio.Protocol):
             os._exit(fault.status if fault.status < 256 else 1)
         if fault.mode == "cut_before_first_byte":
             self.cut()
+        elif fault.mode == "out_of_memory":
+            self.finish(error(500, NO_MEMORY, "InternalServerError"))
         elif fault.mode == "status":
             body = {"error": {"message": "a fake fault", "type": "FakeError", "code": fault.status}}
             self.finish(json_response(fault.body or body, fault.status, fault.headers))
-        return fault.mode in {"hang", "cut_before_first_byte", "status"}
+        return fault.mode in {"hang", "cut_before_first_byte", "out_of_memory", "status"}
 
     def generate(self, request: Request, fault: Behaviour) -> None:
         body = json.loads(request.body)
@@ -508,6 +539,9 @@ class Connection(asyncio.Protocol):
             return
         kind = answers(request.path, model, settings.name)
         prompt, tokens = prompt_tokens(request.body), wanted_tokens(body)
+        if fault.mode == "context_too_long" and prompt > fault.n:
+            self.finish(error(400, TOO_LONG.format(limit=fault.n, prompt=prompt), BAD_REQUEST))
+            return
         self.engine.stats.prompt_tokens += prompt
         self.engine.stats.generation_tokens += tokens
         delay_s = settings.first_token_delay_s

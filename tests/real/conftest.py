@@ -14,12 +14,12 @@ from engines import embedded
 from tests.real import tiny_llama
 from tests.real.serving import RunningServer, small
 
-_ORDER = ("test_bad_starts", "test_commands", "test_serve_run", "test_api", "test_readme")
-_LAST = ("test_layouts", "test_kills")
+_ORDER = ("test_bad_starts", "test_commands", "test_serve_run", "test_fake_gpus")
+_OF_THE_HOUSE = ("test_api", "test_readme", "test_predictions", "test_layouts", "test_kills")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    names = [*_ORDER, *_LAST]
+    names = [*_ORDER, *_OF_THE_HOUSE]
     items.sort(key=lambda item: names.index(item.path.stem) + 1 if item.path.stem in names else 0)
 
 

@@ -133,5 +133,5 @@ def test_the_lanes_take_policy_and_limits_from_the_config() -> None:
     )
     lanes = list(here.lanes.values())
     assert [(lane._max_queued, lane._queue_timeout_s) for lane in lanes] == [(3, 120.0)] * 2
-    assert all(isinstance(lane._policy, RoundRobin) for lane in lanes)
-    assert lanes[0]._policy is not lanes[1]._policy
+    assert all(isinstance(lane.policy, RoundRobin) for lane in lanes)
+    assert lanes[0].policy is not lanes[1].policy

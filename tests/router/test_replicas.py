@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Coroutine
-from typing import Any
+from collections.abc import Coroutine, Sequence
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.errors import QueueFullError, UnavailableError
+from common.routing_config import BreakerConfig
 from engines.base import EngineStatus, State
+from router.breaker import Verdict
+from router.call import NO_CALL, Call
+from router.policies.base import L
 from router.policies.least_loaded import LeastLoaded
 from router.replicas import Lane, Replica
 
@@ -481,3 +485,187 @@ def test_a_lost_replica_has_no_url_and_comes_back_with_its_next_report() -> None
     assert replica.phase == "waiting for its process"
     replica.update(READY)
     assert (replica.state, replica.url, replica.restarts) == (State.READY, READY.url, 0)
+
+
+def test_a_restart_empties_the_policys_memory_and_closes_the_breaker() -> None:
+    class Forgetful(LeastLoaded):
+        forgot: ClassVar[list[str]] = []
+
+        def forget(self, replica_id: str) -> None:
+            self.forgot.append(replica_id)
+
+    members = replicas(2)
+    here = Lane("m", members, Forgetful(), max_queued=9, queue_timeout_s=1)
+    for pid in (1, 1, 2):
+        break_down(here, members[0])
+        here.report(members[0], EngineStatus(State.READY, url=READY.url, pid=pid))
+        assert members[0].breaker.closed == (pid == 2)
+    assert Forgetful.forgot == ["m-0"]
+    here.report(members[1], None)
+    assert members[1].state is State.STARTING
+
+
+# Breakers
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def guarded(members: list[Replica], clock: Clock) -> Lane:
+    config = BreakerConfig(failures=1, open=30.0, successes=1)
+    policy = LeastLoaded()
+    return Lane("m", members, policy, max_queued=9, queue_timeout_s=1, breaker=config, clock=clock)
+
+
+def break_down(here: Lane, replica: Replica) -> None:
+    for _ in range(replica.breaker.config.failures):
+        replica.breaker.arrive(Verdict.FAILURE, here.clock(), here.clock())
+
+
+def test_an_open_breaker_is_passed_over_until_its_time_has_come() -> None:
+    async def work() -> None:
+        one, two = members = replicas(2, max_in_flight=9)
+        clock = Clock()
+        here = guarded(members, clock)
+        await here.acquire()
+        here.release(one, verdict=Verdict.FAILURE, departed_at=clock.now)
+        assert [await here.acquire() for _ in range(4)] == [two] * 4
+        clock.now += 30
+        assert [await here.acquire() for _ in range(3)] == [one, two, two], "one probe at a time"
+        here.release(one, verdict=Verdict.SUCCESS, departed_at=clock.now)
+        assert one.breaker.closed
+        assert [await here.acquire() for _ in range(3)] == [one] * 3
+
+    run(work())
+
+
+def test_a_full_healthy_replica_is_waited_for_rather_than_an_open_one_asked() -> None:
+    async def work() -> None:
+        one, two = members = replicas(2)
+        here = guarded(members, Clock())
+        break_down(here, one)
+        assert await here.acquire() is two
+        (waits,) = await waiting(here, 1)
+        assert not waits.done()
+        here.release(two)
+        assert await waits is two
+
+    run(work())
+
+
+def test_when_all_are_open_the_one_that_rested_longest_is_tried() -> None:
+    async def work() -> None:
+        one, two = members = replicas(2, max_in_flight=9)
+        clock = Clock()
+        here = guarded(members, clock)
+        for replica in (two, one):
+            break_down(here, replica)
+            clock.now += 1
+        assert not here.can_serve()
+        assert here.has_ready()
+        assert await here.acquire() is two
+        here.release(two, verdict=Verdict.FAILURE, departed_at=clock.now)
+        clock.now += 1
+        assert await here.acquire() is one
+        here.release(one, verdict=Verdict.SUCCESS, departed_at=clock.now)
+        assert one.breaker.closed
+
+    run(work())
+
+
+def test_a_waiter_that_leaves_with_the_probe_in_hand_gives_it_back() -> None:
+    async def work() -> None:
+        members = replicas(1)
+        clock = Clock()
+        here = guarded(members, clock)
+        await here.acquire()
+        (leaving,) = await waiting(here, 1)
+        break_down(here, members[0])
+        clock.now += 30
+        here.release(members[0])
+        leaving.cancel()
+        await settle()
+        assert here.can_serve()
+        assert members[0].in_flight == 0
+
+    run(work())
+
+
+def test_only_a_healthy_replica_with_room_now_is_had_without_waiting() -> None:
+    async def work() -> None:
+        one, two = members = replicas(2)
+        here = guarded(members, Clock())
+        assert await here.acquire() is one
+        assert here.try_acquire([one]) is two
+        assert here.try_acquire([one]) is None, "it is full"
+        here.release(two)
+        break_down(here, two)
+        assert here.try_acquire([one]) is None, "its breaker is open"
+        assert here.try_acquire(members) is None
+        assert (one.in_flight, two.in_flight) == (1, 0)
+
+    run(work())
+
+
+# What is known of a request
+
+
+def test_the_tokens_of_requests_in_flight_are_counted() -> None:
+    async def work() -> None:
+        one, two = members = replicas(2, max_in_flight=9)
+        here = lane(members)
+        long, short = Call(n_tokens=5000), Call(n_tokens=10)
+        assert await here.acquire(call=long) is one
+        assert [await here.acquire(call=short) for _ in range(2)] == [two, two]
+        assert (one.tokens_in_flight, two.tokens_in_flight) == (5000, 20)
+        here.release(one, long)
+        here.release(two, short)
+        assert (one.tokens_in_flight, two.tokens_in_flight) == (0, 10)
+
+    run(work())
+
+
+def test_a_waiters_tokens_are_counted_from_its_turn_on() -> None:
+    async def work() -> None:
+        members = replicas(1)
+        here = lane(members)
+        await here.acquire()
+        call = Call(n_tokens=7)
+        stays, leaves = (asyncio.create_task(here.acquire(call=call)) for _ in range(2))
+        await settle()
+        assert members[0].tokens_in_flight == 0
+        here.release(members[0])
+        assert await stays is members[0]
+        assert members[0].tokens_in_flight == 7
+        here.release(members[0], call)
+        leaves.cancel()
+        await settle()
+        assert (members[0].tokens_in_flight, members[0].in_flight) == (0, 0)
+
+    run(work())
+
+
+def test_the_policy_is_told_of_the_request() -> None:
+    class Curious(LeastLoaded):
+        seen: ClassVar[list[Call]] = []
+
+        def pick(self, replicas: Sequence[L], call: Call = NO_CALL) -> L:
+            self.seen.append(call)
+            return super().pick(replicas, call)
+
+    async def work() -> None:
+        here = Lane("m", replicas(1), Curious(), max_queued=9, queue_timeout_s=1)
+        call = Call(n_tokens=3, session="s")
+        await here.acquire(call=call)
+        (task,) = [asyncio.create_task(here.acquire(call=call))]
+        await settle()
+        here.release(here.replicas[0], call)
+        await task
+        assert Curious.seen == [call, call]
+
+    run(work())

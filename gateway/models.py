@@ -1,0 +1,80 @@
+"""The models that clients may name, and what `auto` would choose: `/v1/models`, `/v1/route`."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from fastapi import APIRouter, Request
+
+from common.errors import ModelNotFoundError
+from gateway.choosing import decide
+from gateway.envelope import read_envelope
+from router import auto
+
+if TYPE_CHECKING:
+    from gateway.app import Gateway
+
+_CHAT = "/v1/chat/completions"
+
+
+def models_router(gateway: Gateway) -> APIRouter:
+    router = APIRouter()
+    dispatcher = gateway.dispatcher
+    started_at = int(time.time())
+
+    @router.get("/v1/models")
+    async def models() -> dict[str, Any]:
+        entries = [_model_entry(gateway, name, started_at) for name in dispatcher.names]
+        autos = [_auto_entry(gateway, name, started_at) for name in auto.names()]
+        return {"object": "list", "data": [*entries, *autos]}
+
+    @router.get("/v1/models/{name:path}")
+    async def model(name: str) -> dict[str, Any]:
+        if name in auto.names():
+            return _auto_entry(gateway, name, started_at)
+        if name not in dispatcher.names:
+            dispatcher.route(name)
+            raise ModelNotFoundError(f"no model {name!r}", param="model")
+        return _model_entry(gateway, name, started_at)
+
+    @router.post("/v1/route")
+    async def route(request: Request) -> dict[str, Any]:
+        """What `model: auto` would do with this chat, and why. No model is asked."""
+        body = await request.body()
+        envelope = read_envelope(body, b"application/json", b"")
+        name = envelope.model if envelope.model and auto.is_auto(envelope.model) else auto.AUTO
+        headers = dict(request.scope["headers"])
+        decision = decide(dispatcher, name, envelope.routing, _CHAT, headers, body, only_ask=True)
+        return dict(auto.described(decision))
+
+    return router
+
+
+def _model_entry(gateway: Gateway, name: str, created: int) -> dict[str, Any]:
+    """OpenAI's model object with what vLLM adds to it: root, parent, max_model_len."""
+    lane = gateway.dispatcher.route(name).lane
+    lengths = [r.max_model_len for r in lane.replicas if r.max_model_len]
+    return {
+        "id": name,
+        "object": "model",
+        "created": created,
+        "owned_by": "roundhouse",
+        "root": lane.model,
+        "parent": None if name == lane.model else lane.model,
+        "max_model_len": min(lengths, default=None),
+        "ready": lane.has_ready(),
+    }
+
+
+def _auto_entry(gateway: Gateway, name: str, created: int) -> dict[str, Any]:
+    return {
+        "id": name,
+        "object": "model",
+        "created": created,
+        "owned_by": "roundhouse",
+        "root": auto.AUTO,
+        "parent": None,
+        "max_model_len": None,
+        "ready": any(lane.has_ready() for lane in gateway.dispatcher.lanes.values()),
+    }

@@ -1,0 +1,86 @@
+"""The set of labelled prompts that ships: complete, balanced, without copies, and as described."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.routing_set import OURS, load
+from router.classify import TASKS
+
+GUIDE = Path(__file__).parents[2] / "docs" / "routing-labels.md"
+FIELDS = {"id", "text", "messages", "lang", "task", "hard", "note"}
+
+
+@pytest.fixture(scope="module")
+def rows() -> list[dict[str, Any]]:
+    return [json.loads(line) for line in OURS.read_text(encoding="utf-8").split("\n") if line]
+
+
+def test_every_row_is_well_formed(rows: list[dict[str, Any]]) -> None:
+    prompts = load()
+    assert len(prompts) == len(rows) == len({row["id"] for row in rows})
+    assert all(set(row) <= FIELDS for row in rows)
+    assert all(prompt.text == prompt.text.strip() for prompt in prompts)
+    assert {prompt.lang for prompt in prompts} == {"en", "ko"}
+
+
+def test_a_hard_prompt_says_why_and_no_other_does(rows: list[dict[str, Any]]) -> None:
+    assert [row["id"] for row in rows if row["hard"] != bool(row.get("note"))] == []
+
+
+def test_it_is_large_and_balanced(rows: list[dict[str, Any]]) -> None:
+    cells = Counter((row["task"], row["lang"]) for row in rows)
+    assert len(rows) >= 700
+    assert sum(row["lang"] == "ko" for row in rows) >= 300
+    assert min(cells[task, lang] for task in TASKS for lang in ("en", "ko")) >= 40
+    assert max(cells.values()) <= 1.1 * min(cells.values())
+    assert sum(row["hard"] for row in rows) >= len(rows) / 4
+
+
+def test_each_task_and_language_has_hard_ones_and_conversations(
+    rows: list[dict[str, Any]],
+) -> None:
+    hard = Counter((row["task"], row["lang"]) for row in rows if row["hard"])
+    talks = Counter((row["task"], row["lang"]) for row in rows if "messages" in row)
+    cells = [(task, lang) for task in TASKS for lang in ("en", "ko")]
+    assert min(hard[cell] for cell in cells) >= 10
+    assert min(talks[cell] for cell in cells) >= 3
+
+
+def test_the_guide_gives_the_numbers_of_the_set(rows: list[dict[str, Any]]) -> None:
+    guide = " ".join(GUIDE.read_text(encoding="utf-8").split())
+    cells = Counter((row["task"], row["lang"]) for row in rows).values()
+    korean = sum(row["lang"] == "ko" for row in rows)
+    assert f"{len(rows)} prompts, {len(rows) - korean} in English and {korean} in Korean" in guide
+    assert f"{min(cells)} to {max(cells)} for each task and language" in guide
+    assert f"marks {sum(row['hard'] for row in rows)} prompts" in guide
+    assert f"the {sum('messages' in row for row in rows)} conversations" in guide
+
+
+def test_korean_is_korean_and_english_is_english() -> None:
+    prompts = load()
+    korean = [p for p in prompts if p.lang == "ko"]
+    assert all(re.search("[가-힣]", p.text) for p in korean)
+    assert all(re.search("[A-Za-z]", p.text) for p in prompts if p.lang == "en")
+
+
+def test_no_prompt_is_nearly_another() -> None:
+    grams = {prompt.id: _grams(" ".join(text for _, text in prompt.turns)) for prompt in load()}
+    near = [
+        (one, other)
+        for (one, a), (other, b) in combinations(grams.items(), 2)
+        if len(a & b) > 0.4 * len(a | b)
+    ]
+    assert near == []
+
+
+def _grams(text: str) -> set[str]:
+    letters = re.sub(r"\W", "", text.lower())
+    return {letters[at : at + 4] for at in range(max(1, len(letters) - 3))}
