@@ -9,7 +9,7 @@ SERVE_FLAGS = $(if $(CONFIG),--config $(CONFIG)) $(if $(MODEL),--model $(MODEL))
 	$(if $(PORT),--port $(PORT))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev serve test lint format bench bench-placement bench-routing bench-learning bench-prefix bench-overhead lock clean
+.PHONY: help setup setup-dev serve test lint format bench bench-placement bench-routing train-classifier bench-learning bench-prefix bench-decision bench-overhead lock clean
 
 help:  ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,7 +37,10 @@ format: setup-dev  ## Let ruff put the style right
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: bench-placement bench-routing bench-learning bench-prefix bench-overhead  ## All benchmarks
+# A target that is missed is told and stops nothing; ARGS="--strict" makes it an error of its own.
+bench: setup-dev  ## All benchmarks, one after another
+	@$(MAKE) --no-print-directory --keep-going bench-placement bench-routing bench-learning \
+		bench-prefix bench-decision bench-overhead ARGS=
 
 bench-placement: setup-dev  ## Predicted memory against starts that were logged
 	$(BIN)/python -m benchmarks.placement $(ARGS)
@@ -45,11 +48,18 @@ bench-placement: setup-dev  ## Predicted memory against starts that were logged
 bench-routing: setup-dev  ## How often the task of a prompt is found: make bench-routing [ARGS="--set FILE"]
 	$(BIN)/python -m benchmarks.routing $(ARGS)
 
+train-classifier: setup-dev  ## Learn anew which words tell a task; needs scikit-learn
+	$(BIN)/python -m pip install --quiet scikit-learn
+	$(BIN)/python -m benchmarks.learned_training $(ARGS)
+
 bench-learning: setup-dev  ## What ratings gain over fixed scores, simulated
 	$(BIN)/python -m benchmarks.learning $(ARGS)
 
 bench-prefix: setup-dev  ## Prefix cache hits by replica policy, simulated and on real engines
 	$(BIN)/python -m benchmarks.prefix_routing $(ARGS)
+
+bench-decision: setup-dev  ## What a decision of `auto` adds to the first token, at 32 concurrent
+	$(BIN)/python -m benchmarks.decision $(ARGS)
 
 bench-overhead: setup-dev  ## What the router adds to an engine: make bench-overhead [ARGS=...]
 	$(BIN)/python -m benchmarks.overhead $(ARGS)

@@ -35,6 +35,7 @@ from placement.inventory.inventory import Inventory
 from placement.models.load import load
 from placement.plan import planner as planning
 from placement.plan.planner import Placement, Plan, Refusal
+from router.classify import own_patterns
 
 _OBJECT_STORE_BYTES = 80 << 20  # next to nothing passes through it; Ray's floor is 75 MiB
 _STOP_TIMEOUT_S = 15.0
@@ -130,7 +131,7 @@ def deploy(config: Config, specs: list[ReplicaSpec], token: str) -> None:
 def build(args: dict[str, str]) -> Application:
     """One Serve application of the whole config, for Serve's own command line."""
     path = args.get("config")
-    config = config_file.load(Path(path) if path else None)
+    config = config_file.load(Path(path) if path else None, checks=(own_patterns.problems,))
     token = secrets.token_urlsafe(32)
     specs = specs_of(config, *plan(config, look.look(), print), token)
     _start_serve_without_proxies()

@@ -1,7 +1,8 @@
 """Engines with a prefix cache, simulated: which prompt tokens each policy finds cached.
 
-Nothing here is shared with the router but the policies and what they see: the engine's cache is a
-model of its own, in blocks of 16 tokens. Times are made up, and only decide what overlaps.
+Nothing here is shared with the router but the policies, and what they see and hear: the engine's
+cache is a model of its own, in blocks of 16 tokens. Times are made up, and only decide what
+overlaps.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Final
 
 from benchmarks.conversations import Conversation, Trace
 from router.call import Call, call_of
+from router.hits import HitWindow
 from router.policies.base import Policy
 
 TOKENS_PER_BLOCK: Final = 16
@@ -85,6 +87,7 @@ class Engine:
     busy_s: float = 0.0  # in flight, summed over time
     changed_s: float = 0.0
     cache: OrderedDict[int, None] = field(default_factory=OrderedDict)
+    told: HitWindow = field(default_factory=HitWindow)
 
     def begin(self, step: Step, now_s: float) -> float:
         """Takes a prompt in; returns when its answer will be complete."""
@@ -155,10 +158,17 @@ class _Play:
             self._add(chosen.begin(step, now_s), script, turn, chosen)
             return
         engine.end(step, now_s)
+        self._tell(engine)
         if turn + 1 < len(self.scripts[script]):
             self._add(now_s + step.think_s, script, turn + 1, None)
         else:
             self.open(now_s)
+
+    def _tell(self, engine: Engine) -> None:
+        """The policy hears of the engine's counters, as from a replica's report."""
+        share = engine.told.share(engine.asked * TOKENS_PER_BLOCK, engine.hits * TOKENS_PER_BLOCK)
+        if share is not None:
+            self.policy.observe(engine.id, share)
 
     def open(self, at_s: float) -> None:
         """The next conversation, if there is one."""

@@ -69,6 +69,15 @@ def small(count: int, seed: int) -> Trace:
     return Trace("conversations", f"{count} of 2 to 4 turns on 6 system prompts", made)
 
 
+def small_distinct(count: int, seed: int) -> Trace:
+    """The same for real engines: as long as `small`'s prompts are, and nothing to be found."""
+    rng = random.Random(seed + 1)  # no prompt of `small` either
+    made = tuple(
+        Conversation(f"distinct-{n}", "", _turns(rng, 1, (150, 250), (8, 16))) for n in range(count)
+    )
+    return Trace("distinct", f"{count} of one turn, nothing in common", made, gains=False)
+
+
 def _chats(count: int, rng: random.Random) -> Trace:
     made = (
         Conversation(str(n), "", _turns(rng, rng.randint(2, 8), (20, 150), (40, 200)))

@@ -24,6 +24,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import goals
 from router.catalog.benchmarks import Row, table
 from router.catalog.score import Score, clipped
 from router.feedback.explore import Explorer, draw
@@ -326,7 +327,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         args.out.parent.mkdir(parents=True, exist_ok=True)
         args.out.write_text(json.dumps(document(outcomes), indent=1) + "\n")
     show(outcomes)
-    return int(not all(outcome.reached for outcome in outcomes if outcome.judged))
+    missed = (each.world for each in outcomes if each.judged and not each.reached)
+    return goals.exit_code(missed, strict=args.strict)
 
 
 def document(outcomes: Sequence[Outcome]) -> dict[str, Any]:
@@ -369,6 +371,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pools", type=int, default=POOLS, help="pools of models in each world")
     parser.add_argument("--out", type=Path, help="write the figures as JSON")
+    goals.add_strict(parser)
     return parser
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final
 
 from rich.console import Console
@@ -11,6 +13,7 @@ from rich.table import Table
 
 from benchmarks import machine
 from benchmarks.decision_cost import Cost
+from benchmarks.report import RESULTS
 
 OURS: Final = "prefix_aware"
 LEAST_OF_SINGLE: Final = 0.90
@@ -31,20 +34,41 @@ class Row:
     second_spread: float  # simulated: time in flight; real: prompt tokens
 
     @property
+    def spread(self) -> float:
+        return max(self.requests_spread, self.second_spread)
+
+    @property
     def reached(self) -> bool | None:
         """Only our default policy has to reach anything."""
         if self.policy != OURS or self.replicas == 1:
             return None
         kept = self.of_single is None or self.of_single >= LEAST_OF_SINGLE
-        return kept and max(self.requests_spread, self.second_spread) <= MOST_SPREAD
+        return kept and self.spread <= MOST_SPREAD
+
+    @property
+    def verdict(self) -> str:
+        """The targets and what was reached of them, as a line."""
+        where = f"{self.part}, {self.trace}, {self.replicas} replicas"
+        hits = "no prefix to gain by"
+        if self.of_single is not None:
+            hits = f"hits {self.of_single:.1%} of one replica's (wanted: >= {LEAST_OF_SINGLE:.0%})"
+        load = f"max/mean load {self.spread:.2f} (wanted: <= {MOST_SPREAD})"
+        return f"{'reached' if self.reached else 'MISSED '}  {where}: {hits}, {load}"
 
 
 def document(rows: Sequence[Row], costs: Sequence[Cost]) -> dict[str, Any]:
     return {
+        "benchmark": "prefix",
+        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": asdict(machine.describe()),
+        "wanted": {"least_of_single": LEAST_OF_SINGLE, "most_spread": MOST_SPREAD},
         "rows": [{**asdict(row), "reached": row.reached} for row in rows],
         "costs": [asdict(cost) for cost in costs],
     }
+
+
+def default_path() -> Path:
+    return RESULTS / machine.describe().name / f"{datetime.now(UTC):%Y-%m-%d}" / "prefix.json"
 
 
 def show(rows: Sequence[Row], costs: Sequence[Cost]) -> None:
@@ -55,6 +79,9 @@ def show(rows: Sequence[Row], costs: Sequence[Cost]) -> None:
             console.print(_rows_table(part, second, of_part))
     if costs:
         console.print(_costs_table(costs))
+    for row in rows:
+        if row.reached is not None:
+            console.print(row.verdict, soft_wrap=True)
 
 
 def _rows_table(part: str, second: str, rows: Sequence[Row]) -> Table:

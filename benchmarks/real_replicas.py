@@ -6,7 +6,7 @@ import asyncio
 import json
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -37,6 +37,9 @@ class Cached:
 
 @dataclass(frozen=True)
 class Run:
+    """One trace with one policy."""
+
+    trace: Trace
     replicas: int
     policy: str
     hit_ratio: float
@@ -46,12 +49,20 @@ class Run:
     cached: dict[str, Cached]
 
 
-def run(source: str, replicas: int, policy: str, trace: Trace, held: int, logs: Path) -> Run:
-    """Starts the replicas, holds `held` conversations at a time, and reads the counters."""
+def run(
+    source: str, replicas: int, policy: str, traces: Sequence[Trace], held: int, logs: Path
+) -> Iterator[Run]:
+    """Starts the replicas, and holds each trace's conversations, `held` at a time."""
     with _server(source, replicas, policy, logs) as server:
-        before = _counters(server.url)
-        requests = asyncio.run(_hold(server.url, trace, held))
-        after = _counters(server.url)
+        for trace in traces:
+            yield measure(server.url, replicas, policy, trace, held)
+
+
+def measure(url: str, replicas: int, policy: str, trace: Trace, held: int) -> Run:
+    """What one trace added to the engines' counters."""
+    before = _counters(url)
+    requests = asyncio.run(_hold(url, trace, held))
+    after = _counters(url)
     none = Cached(0.0, 0.0)
     cached = {
         name: Cached(
@@ -61,6 +72,7 @@ def run(source: str, replicas: int, policy: str, trace: Trace, held: int, logs: 
     }
     asked = [each.queries for each in cached.values()]
     return Run(
+        trace,
         replicas,
         policy,
         sum(each.hits for each in cached.values()) / sum(asked),

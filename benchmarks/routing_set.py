@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +15,10 @@ from common.errors import UsageError
 from router.classify import Task
 
 OURS = machine.ROOT / "benchmarks" / "data" / "routing_prompts.jsonl"
+# What the learned table comes from.
+TRAINING = machine.ROOT / "benchmarks" / "data" / "routing_training.jsonl"
+# Nobody has looked at these while working on the classifier, nor are they what it learned from.
+HELD_OUT = machine.ROOT / "benchmarks" / "data" / "routing_heldout.jsonl"
 CHAT = "/v1/chat/completions"
 
 
@@ -71,6 +76,12 @@ class _Row(BaseModel):
         turns = tuple((each.role, each.content) for each in said) or (("user", self.text or ""),)
         name = self.id or str(number)
         return Prompt(name, turns, self.lang, self.task, self.hard, self.source)
+
+
+def load_all(paths: Sequence[Path]) -> list[Prompt]:
+    """Raises UsageError, as `load`. A prompt without a source has its file's name for one."""
+    prompts = [(path, prompt) for path in paths for prompt in load(path)]
+    return [replace(prompt, source=prompt.source or path.stem) for path, prompt in prompts]
 
 
 def load(path: Path = OURS) -> list[Prompt]:

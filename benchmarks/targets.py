@@ -62,21 +62,24 @@ def flags(*, gpus: bool) -> list[str]:
     return [name if value is True else f"{name}={value}" for name, value in named.items()]
 
 
-def fake_engine(model: str, logs: Path) -> Server:
+def fake_engine(model: str, logs: Path, *others: str) -> Server:
+    """It answers to the names of `others` too."""
     port = free_port()
     # One token a write: engines step through a batch, so tokens of one stream come one by one.
-    options = ["--port", str(port), "--model", model, "--burst", "1"]
+    options = ["--port", str(port), "--burst", "1"]
+    options += [word for name in (model, *others) for word in ("--model", name)]
     command = [sys.executable, str(FAKE_PROGRAM), *options]
     return Server("bare", command, f"http://127.0.0.1:{port}", logs / "fake-engine.log")
 
 
-def roundhouse(models: dict[str, Any], logs: Path) -> Server:
+def roundhouse(models: dict[str, Any], logs: Path, **sections: dict[str, Any]) -> Server:
+    """`sections` are other parts of its config, such as `router`."""
     port = free_port()
     server = {"host": "127.0.0.1", "port": port, "api_keys": [API_KEY]}
     config = logs / f"roundhouse-{port}.yaml"
     config.parent.mkdir(parents=True, exist_ok=True)
-    # JSON is YAML.
-    config.write_text(json.dumps({"version": 1, "server": server, "models": models}, indent=2))
+    whole = {"version": 1, "server": server, "models": models, **sections}
+    config.write_text(json.dumps(whole, indent=2))  # JSON is YAML
     command = [sys.executable, "-m", "cli.main", "serve", "--config", str(config)]
     url, log = f"http://127.0.0.1:{port}", logs / f"roundhouse-{port}.log"
     return Server("roundhouse", command, url, log, ready_path="/ready", timeout_s=600.0)

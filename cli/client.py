@@ -16,14 +16,19 @@ class Client:
     """The few calls that the command line makes. They raise NotAnsweringError."""
 
     def __init__(self, instance: Instance) -> None:
-        self._url = instance.url
+        self.url = instance.url
         self._http = httpx.Client(
             base_url=instance.url,
-            headers={"Authorization": f"Bearer {instance.token}"},
+            headers={"Authorization": f"Bearer {instance.token}"} if instance.token else {},
             timeout=10,
             limits=ONE_CALL_A_CONNECTION,
             trust_env=False,
         )
+
+    @classmethod
+    def at(cls, url: str, token: str) -> Client:
+        """One that may run anywhere."""
+        return cls(Instance(pid=0, url=url, port=0, log_dir="", started_at=0.0, token=token))
 
     def replicas(self) -> dict[str, Any]:
         return self._get("/admin/replicas")
@@ -33,15 +38,39 @@ class Client:
         listed = self._get("/v1/models")["data"]
         return [each for each in listed if each["root"] != "auto"]
 
+    def route(self, prompt: str) -> dict[str, Any]:
+        """What `auto` would do with it now."""
+        return self._call("POST", "/v1/route", {"prompt": prompt})
+
+    def scores(self) -> list[dict[str, Any]]:
+        """How good each model is taken to be at each task."""
+        scores: list[dict[str, Any]] = self._get("/admin/feedback")["scores"]
+        return scores
+
     def _get(self, path: str) -> dict[str, Any]:
+        return self._call("GET", path)
+
+    def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         try:
-            answer = self._http.get(path)
-        except httpx.HTTPError as error:
-            raise NotAnsweringError(f"{self._url} does not answer: {error}") from None
+            answer = self._http.request(method, path, json=body)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise NotAnsweringError(f"{self.url} does not answer: {error}") from None
         if answer.status_code != 200:
-            raise NotAnsweringError(f"{self._url}{path} answers HTTP {answer.status_code}")
-        body: dict[str, Any] = answer.json()
-        return body
+            raise NotAnsweringError(
+                f"{self.url}{path} answers HTTP {answer.status_code}{_why(answer)}"
+            )
+        told: dict[str, Any] = answer.json()
+        return told
+
+
+def _why(answer: httpx.Response) -> str:
+    """The server's own words, but where the number says it all."""
+    if answer.status_code in (401, 404):
+        return ""
+    try:
+        return f": {answer.json()['error']['message']}"
+    except (ValueError, KeyError, TypeError):
+        return ""
 
 
 def find(port: int | None) -> Instance:

@@ -10,11 +10,12 @@ import yaml
 from common import config_file
 from common.config import Config
 from engines import vllm_args
+from router.classify import own_patterns
 
 
 def validate(path: Path) -> None:
     """Raises ConfigError; prints one line when all is well."""
-    config = config_file.load(path)
+    config = config_file.load(path, checks=(own_patterns.problems,))
     for name, model in config.models.items():
         if config.engine_of(name) == "vllm":
             vllm_args.check(name, model.engine_args)

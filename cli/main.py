@@ -172,18 +172,38 @@ def plan(
 def route(
     prompt: Annotated[list[str] | None, typer.Argument(help="What a client would say.")] = None,
     config: ConfigOption = None,
+    port: PortOption = None,
+    url: Annotated[
+        str | None,
+        typer.Option("--url", help="Another Roundhouse; its key is read from ROUNDHOUSE_API_KEY."),
+    ] = None,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="By the config alone, whatever runs.")
+    ] = False,
+    table: Annotated[
+        bool, typer.Option("--table", help="The score of each model at each task.")
+    ] = False,
     jsonl: Annotated[
-        str | None, typer.Option("--jsonl", help='JSON lines of {"id", "text"}; - for stdin.')
+        str | None,
+        typer.Option("--jsonl", help='By the config: lines of {"id", "text"}; - for stdin.'),
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Which model `auto` would choose for a prompt, and why."""
+    """Which model `auto` would choose for a prompt, and why; asks what runs, else the config."""
+    from cli.source import Source
+
+    source = Source(config, port, url, offline)
+    if table:
+        from cli.route_table import table as show_table
+
+        show_table(source, as_json=json)
+        return
     from cli.route import route as show
     from cli.route import route_lines
 
     if jsonl:
         raise typer.Exit(route_lines(jsonl, config))
-    show(" ".join(prompt or ()), config, as_json=json)
+    show(" ".join(prompt or ()), source, as_json=json)
 
 
 @app.command()

@@ -1,37 +1,58 @@
-"""`roundhouse route`: what `model: auto` would do with a prompt, and why. No model is asked."""
+"""`roundhouse route`: what `model: auto` would do with a prompt, and why. No model is asked.
+
+A Roundhouse that runs is asked, so that load and health count; else the config has to do.
+"""
 
 from __future__ import annotations
 
 import json
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from cli.listing import print_json, print_table
 from cli.serve import load_config
+from cli.source import ALONE, Source
 from common.config import Config
 from common.errors import UsageError
 from router.auto import Auto, Decision, Wish, described
 from router.candidates import of_profiles, profiles_of
-from router.classify import Conversation, default_rules, of_text
-from router.classify.conversation import read
+from router.classify import Conversation, of_text, read
+from router.classify.own_patterns import rules_of
 
 Decide = Callable[[Conversation | None], Decision]
 
 
-def route(prompt: str, config: Path | None, *, as_json: bool) -> None:
-    """Prints the decision for one prompt, as if every model of the config were up and idle."""
+def route(prompt: str, source: Source, *, as_json: bool) -> None:
+    """Prints the decision for one prompt, and who made it."""
     if not prompt:
-        raise UsageError("route needs a prompt, or --jsonl FILE")
-    told = dict(described(_decider(load_config(config, (), None, None))(of_text(prompt))))
+        raise UsageError("route needs a prompt, --jsonl FILE or --table")
+    client = source.client()
+    told = client.route(prompt) if client else _by_config(prompt, source.config)
     if as_json:
-        print_json(told)
+        print_json({"asked": client.url if client else None, **told})
         return
+    print(f"asked {client.url}" if client else ALONE)
+    _show(told)
+
+
+def _by_config(prompt: str, config: Config) -> dict[str, Any]:
+    """As `POST /v1/route` would tell it."""
+    decision = _decider(config)(of_text(prompt))
+    stage = config.router.second_stage
+    is_unsure = stage is not None and decision.verdict.confidence < stage.below
+    return {**described(decision), "second_stage": stage.model if stage and is_unsure else None}
+
+
+def _show(told: Mapping[str, Any]) -> None:
     print(f"{told['model']}  ({told['reason']})")
     print(f"task {told['task']}, confidence {told['confidence']:.2f}, language {told['language']}")
-    print(f"because of {told['because']}\n")
+    print(f"because of {told['because']}")
+    if told.get("second_stage"):
+        print(f"not sure: a request would have {told['second_stage']} name the task")
+    print()
     if told["patterns"]:
         rows = [
             (p["task"], f"{p['weight']:+.2f}", p["pattern"], p["matched"]) for p in told["patterns"]
@@ -68,7 +89,7 @@ def route_lines(source: str, config: Path | None) -> int:
 
 def _decider(config: Config) -> Decide:
     candidates = of_profiles(profiles_of(config).values())
-    auto = Auto(default_rules(), config.router.strategy, config.router.conversations)
+    auto = Auto(rules_of(config), config.router.strategy, config.router.conversations)
     return lambda said: auto.decide(said, Wish(), candidates, only_ask=True)
 
 

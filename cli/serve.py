@@ -25,6 +25,7 @@ from common.errors import (
 from common.instance import Instance, log_dir, log_path, running
 from common.logs import start_afresh
 from engines.base import ReplicaSpec
+from router.classify import own_patterns
 
 DEFAULT_MODEL = "embedded:smollm2"
 _ROUTER_UP_TIMEOUT_S = 60.0
@@ -63,7 +64,7 @@ def load_config(
     if not path:
         sources = models or (DEFAULT_MODEL,)
         overrides["models"] = {model_name(source): {"source": source} for source in sources}
-    return config_file.load(path, overrides)
+    return config_file.load(path, overrides, checks=(own_patterns.problems,))
 
 
 def model_name(source: str) -> str:

@@ -14,6 +14,7 @@ from common.routing_config import (
     FallbackConfig,
     Fallbacks,
     HedgeConfig,
+    ResumeConfig,
     RetryConfig,
     check_fallbacks,
 )
@@ -178,7 +179,7 @@ class ModelConfig(ModelQuality):
 class RouterConfig(RouterQuality):
     """How requests find a model and a replica, and what happens when one fails."""
 
-    policy: PolicyName = Field("least_loaded", description="How a replica is picked.")
+    policy: PolicyName = Field("prefix_aware", description="How a replica is picked.")
     retry: RetryConfig = RetryConfig()
     fallbacks: Fallbacks = Field(
         default_factory=dict, description="By model: others that may answer for it, in order."
@@ -186,6 +187,7 @@ class RouterConfig(RouterQuality):
     fallback: FallbackConfig = FallbackConfig()
     breaker: BreakerConfig = BreakerConfig()
     hedge: HedgeConfig = HedgeConfig()
+    resume: ResumeConfig = ResumeConfig()
 
 
 class Config(Section):
@@ -224,6 +226,16 @@ class Config(Section):
     @model_validator(mode="after")
     def _fallbacks_are_models(self) -> Self:
         check_fallbacks(self.router.fallbacks, self.models)
+        return self
+
+    @model_validator(mode="after")
+    def _second_stage_is_a_model(self) -> Self:
+        second = self.router.second_stage
+        if second and second.model not in self.models:
+            raise ValueError(
+                f"router.second_stage.model: no model {second.model!r}; there are: "
+                f"{', '.join(self.models)}"
+            )
         return self
 
     def engine_of(self, model: str) -> EngineName:

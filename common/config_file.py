@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import UnionType
@@ -31,6 +31,8 @@ _ENV_REFERENCE = re.compile(r"\$\{env\.([A-Za-z_][A-Za-z0-9_]*)\}")
 _BRANCH = re.compile(r"(literal|tuple|function|constrained|str|int|float|bool|PlacementConfig)\b")
 _KEY_TAGS = ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge")
 Location = tuple[str | int, ...]
+# What only a folder above this one can judge: where something is wrong, and what.
+Check = Callable[[Config], Iterable[tuple[Location, str]]]
 
 
 class _Loader(yaml.SafeLoader):
@@ -53,7 +55,9 @@ class Document:
     lines: Mapping[Location, int]
 
 
-def load(path: Path | None, overrides: Mapping[str, Any] | None = None) -> Config:
+def load(
+    path: Path | None, overrides: Mapping[str, Any] | None = None, checks: Sequence[Check] = ()
+) -> Config:
     """The config from a file (or none), the environment and command line values.
 
     Raises ConfigError. `overrides` is nested like the file and wins over everything.
@@ -61,9 +65,17 @@ def load(path: Path | None, overrides: Mapping[str, Any] | None = None) -> Confi
     document = read_document(path) if path else Document("command line", {}, {})
     environment, flags = environment_values(), dict(overrides or {})
     try:
-        return Config.model_validate(merge(document.data, environment, flags))
+        config = Config.model_validate(merge(document.data, environment, flags))
     except ValidationError as error:
         raise ConfigError(describe(error, document, environment, flags)) from None
+    wrong = [
+        f"{_source(at, document, environment, flags)}: {_dotted(at)}: {text}"
+        for check in checks
+        for at, text in check(config)
+    ]
+    if wrong:
+        raise ConfigError("\n".join(wrong))
+    return config
 
 
 def read_document(path: Path) -> Document:
@@ -291,6 +303,8 @@ def _section_of(annotation: Any) -> Any:
     """The section within an annotation, or a stand-in for a mapping of sections."""
     if get_origin(annotation) is dict:
         return _MappingOf(get_args(annotation)[1])
+    if get_origin(annotation) is tuple:
+        return _MappingOf(get_args(annotation)[0])
     if get_origin(annotation) in (Union, UnionType):
         return next((s for s in map(_section_of, get_args(annotation)) if s is not None), None)
     return (

@@ -81,9 +81,42 @@ class ConversationConfig(_Section):
     )
 
 
+class PatternConfig(_Section):
+    """One entry of `router.patterns`: a sign of a task, written as in the router's own rules.
+
+    One of a known name replaces that; with weight 0 it only turns it off.
+    """
+
+    name: Annotated[str, Field(min_length=1)]
+    task: Task | None = Field(None, description="Needed unless the pattern turns another off.")
+    weight: Annotated[float, Field(ge=-10, le=10)] = Field(
+        description="Added to the task's score where the pattern speaks; 0 turns it off."
+    )
+    en: str | None = Field(None, description="Regular expression over the lower-cased text.")
+    ko: str | None = Field(None, description="The same over the text without spaces.")
+    any: str | None = Field(None, description="The same over the whole text, code included.")
+    when: tuple[str, ...] = Field((), description="Signals; `-NAME` asks for one's absence.")
+
+
+class SecondStageConfig(_Section):
+    """`router.second_stage`: a model that is asked for the task where the rules are not sure."""
+
+    model: str = Field(description="One of `models`; small and quick, it reads one prompt.")
+    below: Share = Field(0.6, description="Asked where the rules' confidence is below this.")
+    deadline_s: Duration = Field(
+        0.3, alias="deadline", description="Past it the rules' verdict stands."
+    )
+
+
 class RouterQuality(_Section):
     """Keys of `router:` that concern the choice among models."""
 
     strategy: Strategy = Field("balanced", description="What `auto` weighs; a request may differ.")
+    patterns: tuple[PatternConfig, ...] = Field(
+        (), description="Signs of tasks beside the router's own, or in place of them."
+    )
+    second_stage: SecondStageConfig | None = Field(
+        None, description="A model asked for the task where the rules are not sure; default: none."
+    )
     learning: LearningConfig = LearningConfig()
     conversations: ConversationConfig = ConversationConfig()

@@ -87,6 +87,15 @@ class HedgeConfig(Section):
         return self
 
 
+class ResumeConfig(Section):
+    """A streamed answer that breaks is gone on with by another replica of the same model."""
+
+    enabled: bool = False
+    max: Annotated[int, Field(ge=1, le=10)] = Field(
+        2, description="Other replicas that are asked for the rest of one answer."
+    )
+
+
 def check_fallbacks(fallbacks: Mapping[str, Collection[str]], models: Collection[str]) -> None:
     """Raises ValueError for a name that is no model, a model that is its own, or a name twice."""
     for name, others in fallbacks.items():

@@ -54,7 +54,12 @@ class ReplicaSpec:
 
 @dataclass(frozen=True)
 class EngineStatus:
-    """A replica's own report. `url` is set once READY; `error` says why it FAILED."""
+    """A replica's own report. `url` is set once READY; `error` says why it FAILED.
+
+    `kv_tokens` is what its prefix cache can hold, 0 where it keeps none. `prefix_queries` and
+    `prefix_hits` count prompt tokens that were looked up and found there, since its process began.
+    None: not known.
+    """
 
     state: State
     phase: str = ""
@@ -65,6 +70,9 @@ class EngineStatus:
     error: str | None = None
     error_code: str | None = None
     max_model_len: int | None = None
+    kv_tokens: int | None = None
+    prefix_queries: int | None = None
+    prefix_hits: int | None = None
 
 
 class Engine(Protocol):

@@ -23,6 +23,7 @@ from engines.base import EngineStatus, ReplicaSpec, State
 from engines.room import wait_for_room
 from engines.startup_log import StartupLog
 from engines.vllm_args import command_line
+from engines.vllm_cache import held_tokens, with_counts
 from placement.calibration import store as calibration_store
 from placement.calibration.startup_report import StartupReport
 from placement.inventory import nvml
@@ -59,7 +60,7 @@ class VllmEngine:
                 return replace(status, phase=phase)
         if self._client is not None and self._client.errored:
             return replace(status, state=State.STARTING, phase="engine died", url=None)
-        return status
+        return with_counts(status) if status.state is State.READY else status
 
     def stop(self) -> None:
         """Ends server and engine in their own order, so that no shared memory is left behind."""
@@ -95,13 +96,14 @@ class VllmEngine:
             self._server = _http_server(app)
             watch = asyncio.create_task(self._watch(client, compat.probe))
             self._client = client
-            self._report_ready(listener.getsockname()[1], client)
             report = startup_report.report(self._log.text(), client)
+            kv_tokens = held_tokens(client, report.kv_cache_tokens)
+            self._report_ready(listener.getsockname()[1], client, kv_tokens)
             threading.Thread(target=self._learn, args=(report,), daemon=True).start()
             await self._server.serve(sockets=[listener])
             watch.cancel()
 
-    def _report_ready(self, port: int, client: Any) -> None:
+    def _report_ready(self, port: int, client: Any, kv_tokens: int | None) -> None:
         self._status = replace(
             self._status,
             state=State.READY,
@@ -109,6 +111,7 @@ class VllmEngine:
             url=f"http://127.0.0.1:{port}",
             ready_after_s=time.time() - self._status.started_at,
             max_model_len=client.model_config.max_model_len,
+            kv_tokens=kv_tokens,
         )
 
     def _learn(self, report: StartupReport) -> None:

@@ -8,6 +8,7 @@ of the hot path together.
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import re
 import time
@@ -25,8 +26,9 @@ from common.errors import (
     UnavailableError,
     error_body,
 )
-from gateway.choosing import decide, made_out_to, session_of
-from gateway.control import control_app
+from gateway.chooser import Asked, Chooser, ClientGoneError
+from gateway.choosing import made_out_to, session_of
+from gateway.control import control_app, own_fault
 from gateway.envelope import read_envelope
 from gateway.exchange import Exchange, Receive, Scope, Send
 from gateway.feedback import keep_learning, open_learning
@@ -39,6 +41,7 @@ from router.call import NO_CALL, Call, call_of
 from router.dispatch import Dispatcher, Route
 from router.feedback.learning import Learning
 
+_log = logging.getLogger(__name__)
 _OWN_PATHS = ("/v1/models", "/v1/route", "/v1/feedback")
 _OPEN_PATHS = frozenset({"/health", "/ready"})
 _ROUTES = frozenset(
@@ -86,9 +89,11 @@ class Gateway:
             retry=self._config.router.retry,
             fallback=self._config.router.fallback,
             hedge=self._config.router.hedge,
+            resume=self._config.router.resume,
             first_token_timeout_s=self._config.defaults.first_token_timeout_s,
             stall_timeout_s=self._config.defaults.stall_timeout_s,
         )
+        self.chooser = Chooser(self.dispatcher, self._config.router.second_stage, self.metrics)
         self.learning = open_learning(self._config, self.dispatcher.profiles)
         if self.learning:
             self.dispatcher.learn_from(self.learning)
@@ -99,6 +104,7 @@ class Gateway:
 
     async def stop(self) -> None:
         self.forwarder.close()
+        self.chooser.close()
         if self._keeping and self.learning:
             self._keeping.cancel()
             await asyncio.to_thread(self.learning.close)
@@ -107,7 +113,9 @@ class Gateway:
     async def drain(self, timeout_s: float) -> bool:
         """No new requests from now on; True when all accepted ones have ended in time."""
         self.draining = True
-        return await self.forwarder.idle(timeout_s)
+        end_at = time.monotonic() + timeout_s
+        await self.chooser.idle(timeout_s)
+        return await self.forwarder.idle(end_at - time.monotonic())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -122,9 +130,17 @@ class Gateway:
             if not self._is_forwarded(scope["method"], path):
                 return await self._control(scope, receive, send)
             await self._forward(scope, receive, send, headers, request_id, arrived_at)
+        except ClientGoneError:
+            self.metrics.hung_up("")
         except RoundhouseError as error:
             self.metrics.answered("", _route(path), error.status)
             await send_error(send, error, path, request_id)
+        except Exception:
+            if not self._is_forwarded(scope["method"], path):
+                raise  # control.py has answered, and the server logs it
+            _log.exception("request %s: a fault of the router's own", request_id)
+            self.metrics.answered("", _route(path), 500)
+            await send_error(send, own_fault(), path, request_id)
 
     async def _forward(
         self,
@@ -140,14 +156,18 @@ class Gateway:
         body = await read_body(receive, headers, self._max_body_bytes)
         envelope = read_envelope(body, headers.get(b"content-type", b""), scope["query_string"])
         if envelope.model is not None and is_auto(envelope.model):
-            decision = decide(
-                self.dispatcher, envelope.model, envelope.routing, scope["path"], headers, body
-            )
+            began = time.perf_counter()
+            asked = Asked.of(envelope.model, envelope.routing, scope["path"], headers, body)
+            decision = await self.chooser.decide(asked, receive, request_id)
             route, body = self.dispatcher.chosen(decision), made_out_to(decision.model, body)
+            call = _call(route, body, scope["path"], headers)
+            took_s = time.perf_counter() - began
+            self.metrics.decided(route.task, decision.model, decision.why, took_s)
             if self.learning:
                 self.learning.remember(request_id, route.task, decision.model)
         else:
             route = self.dispatcher.route(envelope.model)
+            call = _call(route, body, scope["path"], headers)
         task = asyncio.current_task()
         assert task is not None
         exchange = Exchange(
@@ -164,7 +184,7 @@ class Gateway:
             receive=receive,
             send=send,
             task=task,
-            call=_call(route, body, scope["path"], headers),
+            call=call,
             streamed=bool(envelope.stream),
             task_name=route.task,
         )

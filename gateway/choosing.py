@@ -1,19 +1,15 @@
-"""`model: auto` at the door: what of a request's bytes and headers the choice needs, and the body
-made out to the model that was chosen."""
+"""`model: auto` at the door: what of a request's bytes and headers names its conversation, and the
+body made out to the model that was chosen."""
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import msgspec
 
 from common.errors import BadRequestError
 from gateway.keys import Headers
-from router.auto import Decision, wish_of
-from router.classify import read
 from router.conversations import Marks
-from router.dispatch import Dispatcher
 from router.fallback import with_model
 
 _SESSION_HEADERS = (b"x-session-id", b"x-claude-code-session-id")
@@ -33,26 +29,6 @@ class _Message(msgspec.Struct):
 
 _marked = msgspec.json.Decoder(_Marked)
 _message = msgspec.json.Decoder(_Message)
-
-
-def decide(
-    dispatcher: Dispatcher,
-    name: str,
-    routing: Any,
-    path: str,
-    headers: Headers,
-    body: bytes,
-    *,
-    only_ask: bool = False,
-) -> Decision:
-    """Raises BadRequestError for a wish that there is none of, UnavailableError when none can."""
-    return dispatcher.decide(
-        read(path, body),
-        wish_of(name, routing),
-        marks=marks_of(headers, body),
-        now=time.monotonic(),
-        only_ask=only_ask,
-    )
 
 
 def made_out_to(model: str, body: bytes) -> bytes:

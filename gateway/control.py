@@ -34,6 +34,10 @@ def control_app(gateway: Gateway) -> FastAPI:
         wrapped = RouteNotFoundError(f"{request.method} {request.url.path}: {error.detail}")
         return JSONResponse(error_body(wrapped), error.status_code, headers=error.headers)
 
+    @app.exception_handler(Exception)
+    async def on_own_fault(request: Request, error: Exception) -> JSONResponse:
+        return JSONResponse(error_body(own_fault()), 500)
+
     @app.get("/health")
     async def health() -> dict[str, str]:
         """The process is up; says nothing about models."""
@@ -59,6 +63,11 @@ def control_app(gateway: Gateway) -> FastAPI:
         return {"replicas": rows, "ready": dispatcher.ready, "settled": dispatcher.settled}
 
     return app
+
+
+def own_fault() -> RoundhouseError:
+    """What is told of an exception that nobody expected; the log has its traceback."""
+    return RoundhouseError("the router failed over this request, and its log tells how")
 
 
 def _readiness(lane: Lane) -> dict[str, Any]:

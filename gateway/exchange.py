@@ -11,6 +11,7 @@ from typing import Any
 from gateway.upstream import Origin, RawHeaders
 from router.call import NO_CALL, Call
 from router.replicas import Replica
+from router.transcript import Transcript
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -60,6 +61,7 @@ class Exchange:
     attempts: int = 0
     status: int = 0
     begun: bool = False
+    transcript: Transcript | None = None  # kept where another replica could go on
     expired: bool = False  # the engine was silent for too long
     overdue: bool = False  # the deadline has passed
     hung_up: bool = False

@@ -9,14 +9,16 @@ from common.errors import (
     EngineConnectError,
     EngineDisconnectError,
     EngineError,
+    EngineTimeoutError,
     RoundhouseError,
 )
 from gateway.answer import Answer
+from gateway.exchange import Exchange
 from router.breaker import Verdict
 from router.refusals import failure_of, retry_after_s
 from router.replicas import Replica
 
-_BUSY = frozenset({429, 529})  # says nothing of the replica's health
+_BUSY = 529  # like a 429: it says nothing of the replica's health
 
 
 @dataclass(slots=True)
@@ -48,8 +50,8 @@ def verdict_of(refused: Failure | None) -> Verdict:
     """Only an engine's own failures count against it, not what it says of a request."""
     if refused is None or isinstance(refused.error, ContextTooLongError):
         return Verdict.SUCCESS
-    is_busy = refused.answer is not None and refused.answer.status in _BUSY
-    return Verdict.NEITHER if is_busy else Verdict.FAILURE
+    status = refused.answer.status if refused.answer else 500
+    return Verdict.NEITHER if status < 500 or status == _BUSY else Verdict.FAILURE
 
 
 def of_replica(error: EngineError, replica: Replica) -> EngineError:
@@ -59,3 +61,17 @@ def of_replica(error: EngineError, replica: Replica) -> EngineError:
     if isinstance(error, EngineDisconnectError):
         return EngineDisconnectError(f"replica {replica.id} broke off its answer: {error.message}")
     return error
+
+
+def late(
+    exchange: Exchange, first_token_timeout_s: float, stall_timeout_s: float
+) -> EngineTimeoutError:
+    if exchange.begun:
+        return EngineTimeoutError(
+            f"replica {exchange.replica.id} was silent for {stall_timeout_s:g} s "
+            "within its answer (defaults.stall_timeout)"
+        )
+    return EngineTimeoutError(
+        f"replica {exchange.replica.id} sent no first byte within {first_token_timeout_s:g} s "
+        "(defaults.first_token_timeout)"
+    )

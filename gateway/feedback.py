@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -39,8 +40,12 @@ def open_learning(config: Config, profiles: dict[str, Profile]) -> Learning | No
     wanted = config.router.learning
     if not wanted.enabled:
         return None
-    store = Store(state_dir() / f"feedback-{config.server.port}.db", limits(wanted))
+    store = Store(store_path(config), limits(wanted))
     return Learning(store, profiles.values(), wanted)
+
+
+def store_path(config: Config) -> Path:
+    return state_dir() / f"feedback-{config.server.port}.db"
 
 
 async def keep_learning(learning: Learning) -> None:

@@ -1,8 +1,9 @@
 """The hot path: a request's bytes to a replica, the replica's bytes back, untouched.
 
 Before the answer's first byte a failure moves the request to another replica, then to another
-model; after it the client gets an error event. Written for speed where it is run once a chunk
-(relay.py), and for clarity elsewhere.
+model; after it another replica goes on, where that is switched on and can be (resume.py), or the
+client gets an error event. Written for speed where it is run once a chunk (relay.py), and for
+clarity elsewhere.
 """
 
 from __future__ import annotations
@@ -17,18 +18,18 @@ from common.errors import (
     DeadlineError,
     EngineConnectError,
     EngineError,
-    EngineTimeoutError,
     QueueFullError,
     RoundhouseError,
     UnavailableError,
 )
-from common.routing_config import FallbackConfig, HedgeConfig, RetryConfig
+from common.routing_config import FallbackConfig, HedgeConfig, ResumeConfig, RetryConfig
 from gateway.answer import open_answer
 from gateway.exchange import Exchange
-from gateway.failure import Failure, of_replica, refusal, verdict_of
+from gateway.failure import Failure, late, of_replica, refusal, verdict_of
 from gateway.hedge import Hedge
 from gateway.metrics import Metrics
 from gateway.relay import break_off, pass_on, send_whole
+from gateway.resume import Resume, no_rest
 from gateway.sweeper import Sweeper
 from gateway.upstream import Pool
 from router.breaker import Verdict
@@ -52,6 +53,7 @@ class Forwarder:
         retry: RetryConfig | None = None,
         fallback: FallbackConfig | None = None,
         hedge: HedgeConfig | None = None,
+        resume: ResumeConfig | None = None,
     ) -> None:
         self._metrics = metrics
         self._first_token_timeout_s = first_token_timeout_s
@@ -63,6 +65,7 @@ class Forwarder:
         self._idle = asyncio.Event()
         self._pool = Pool()
         self._hedge = Hedge(hedge or HedgeConfig(), self._pool, metrics)
+        self._resume = Resume(resume or ResumeConfig(), metrics)
         sweeper = Sweeper(self._open, first_token_timeout_s, stall_timeout_s, self._age)
         self._sweeping = asyncio.create_task(sweeper.run())
 
@@ -85,7 +88,7 @@ class Forwarder:
     async def run(self, exchange: Exchange, lane: Lane, fallbacks: Sequence[Lane] = ()) -> None:
         """Answers one request, by `lane`'s model or by one of `fallbacks`, in their order.
 
-        Raises an error of the tree when nothing has been sent yet.
+        Raises only when nothing has been sent yet, and then an error of the tree.
         """
         if self._retry.deadline_s is not None:
             latest = exchange.arrived_at + self._retry.deadline_s
@@ -99,6 +102,13 @@ class Forwarder:
                 raise
             exchange.task.uncancel()
             self._metrics.hung_up(exchange.model)
+        except RoundhouseError:
+            raise
+        except Exception:
+            if not exchange.begun:
+                raise
+            # The server closes a connection whose answer has no end, so that the client notices.
+            _log.exception("request %s: a fault of the router's own", exchange.request_id)
         finally:
             self._open.discard(exchange)
             if exchange.watch:
@@ -168,9 +178,9 @@ class Forwarder:
             failure = await self._attempt(exchange, lane, replica, tried)
             if failure is None:
                 return None
-            _log.warning(
-                "request %s: attempt %d: %s", exchange.request_id, exchange.attempts, failure.error
-            )
+            if exchange.begun:
+                await self._go_on(exchange, lane, failure.error)
+                return None
             step = self._again(failure, tried, lane, has_stand_in)
             if step is None:
                 return failure
@@ -178,6 +188,31 @@ class Forwarder:
             self._metrics.retried(lane.model, failure.reason)
             if step.pause_s:
                 await asyncio.sleep(step.pause_s)
+
+    async def _go_on(self, exchange: Exchange, lane: Lane, told: RoundhouseError) -> None:
+        """After the first byte: the rest from another replica, else the failure as an event."""
+        failure: Failure | None = Failure(told)
+        while failure is not None:
+            if await self._resume.complete(exchange):
+                return
+            budget = self._budget(lane.model)
+            replica = await self._resume.next_replica(exchange, lane, failure.error, budget)
+            if replica is None:
+                await self._break_off(exchange, told)
+                return
+            failure = await self._ask_for_the_rest(exchange, lane, replica)
+
+    async def _ask_for_the_rest(
+        self, exchange: Exchange, lane: Lane, replica: Replica
+    ) -> Failure | None:
+        exchange.attempts += 1
+        outcome = "given_up"  # the client has gone, or the deadline has passed
+        try:
+            failure = await self._attempt(exchange, lane, replica, [replica])
+            outcome = "failed" if failure else "completed"
+        finally:
+            self._metrics.resumed(lane.model, outcome)
+        return failure
 
     def _again(
         self, failure: Failure, tried: Sequence[Replica], lane: Lane, has_stand_in: bool
@@ -201,18 +236,22 @@ class Forwarder:
     ) -> Failure | None:
         """One replica's try. None when it answered, for better or worse; else why it did not."""
         exchange.replica = replica  # a hedge may put another one in its place
-        exchange.departed_at = exchange.asked_at = exchange.heard_at = time.perf_counter()
+        exchange.asked_at = exchange.heard_at = time.perf_counter()
+        if not exchange.begun:
+            exchange.departed_at = exchange.asked_at
         verdict = Verdict.NEITHER
         try:
             refused = await self._exchange(exchange, lane, tried)
             verdict = verdict_of(refused)
-            return refused
+            return self._failed(exchange, refused) if refused else None
         except asyncio.CancelledError:
             if not exchange.expired or exchange.hung_up:
                 raise
             exchange.expired = False
             exchange.task.uncancel()
-            failure: EngineError = self._late(exchange, exchange.replica)
+            failure: EngineError = late(
+                exchange, self._first_token_timeout_s, self._stall_timeout_s
+            )
             verdict = Verdict.FAILURE
         except EngineError as error:
             if isinstance(error, EngineConnectError):
@@ -222,41 +261,34 @@ class Forwarder:
         finally:
             exchange.heard_at = 0.0
             lane.release(exchange.replica, exchange.call, verdict, exchange.asked_at)
-        if not exchange.begun:
-            return Failure(failure)
-        await self._break_off(exchange, failure)
-        return None
+        return self._failed(exchange, Failure(failure))
 
     async def _exchange(
         self, exchange: Exchange, lane: Lane, tried: list[Replica]
     ) -> Failure | None:
-        if self._hedge.covers(exchange):
+        if not exchange.begun and self._hedge.covers(exchange):
             answer = await self._hedge.open(exchange, lane, tried)
         else:
             answer = await open_answer(self._pool, exchange, tried[-1])
         try:
-            refused = refusal(answer)
+            refused = refusal(answer) or no_rest(exchange, answer)
             if refused is None:
-                await pass_on(exchange, answer)
+                covered = self._resume.covers(exchange, lane, answer)
+                await (self._resume.pass_on if covered else pass_on)(exchange, answer)
             return refused
         finally:
             answer.close(self._pool)
+
+    def _failed(self, exchange: Exchange, failure: Failure) -> Failure:
+        _log.warning(
+            "request %s: attempt %d: %s", exchange.request_id, exchange.attempts, failure.error
+        )
+        return failure
 
     async def _break_off(self, exchange: Exchange, failure: RoundhouseError) -> None:
         self._metrics.broke(exchange.model)
         _log.warning("request %s: broken off: %s", exchange.request_id, failure)
         await break_off(exchange, failure)
-
-    def _late(self, exchange: Exchange, replica: Replica) -> EngineTimeoutError:
-        if exchange.begun:
-            return EngineTimeoutError(
-                f"replica {replica.id} was silent for {self._stall_timeout_s:g} s "
-                "within its answer (defaults.stall_timeout)"
-            )
-        return EngineTimeoutError(
-            f"replica {replica.id} sent no first byte within {self._first_token_timeout_s:g} s "
-            "(defaults.first_token_timeout)"
-        )
 
     def _age(self, elapsed_s: float) -> None:
         self._hedge.age(elapsed_s)

@@ -10,7 +10,7 @@ from typing import Any
 
 import aiohttp
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from engines.base import State
@@ -19,6 +19,7 @@ from router.replicas import Replica
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 _OVERHEAD_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 1)
+_DECISION_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.05, 0.3, 1)
 _ENGINE_TIMEOUT_S = 2.0
 
 
@@ -53,6 +54,25 @@ class Metrics:
             buckets=_OVERHEAD_SECONDS,
             **names,
         )
+        self._decisions = Counter(
+            "roundhouse_route_decisions",
+            "Requests to `auto`, by what they were taken for and why that model was chosen.",
+            ("task", "model", "reason"),
+            **names,
+        )
+        self._decision = Histogram(
+            "roundhouse_route_decision_seconds",
+            "For a request to `auto`: to classify, to choose, and to ready it for the choice of a "
+            "replica; the second stage included.",
+            buckets=_DECISION_SECONDS,
+            **names,
+        )
+        self._second_stage = Counter(
+            "roundhouse_second_stage",
+            "Questions to the second stage: used, late, failed, or unsure.",
+            ("model", "outcome"),
+            **names,
+        )
         self._retries = Counter(
             "roundhouse_retries",
             "Further attempts, by why the last failed.",
@@ -77,6 +97,12 @@ class Metrics:
             ("model",),
             **names,
         )
+        self._resumes = Counter(
+            "roundhouse_resumes",
+            "Broken streams whose rest another replica was asked for, by what came of it.",
+            ("model", "outcome"),
+            **names,
+        )
         self._hangups = Counter(
             "roundhouse_client_disconnects",
             "Clients gone before the last byte.",
@@ -87,6 +113,7 @@ class Metrics:
         # Finding a labelled child costs more than counting does.
         self._answer_child = lru_cache(1024)(self._requests.labels)
         self._model_children = lru_cache(256)(self._of_model)
+        self._decision_child = lru_cache(1024)(self._decisions.labels)
 
     def answered(self, model: str, route: str, status: int) -> None:
         self._answer_child(model, route, str(status)).inc()
@@ -96,6 +123,14 @@ class Metrics:
         overhead.observe(overhead_s)
         first_byte.observe(first_byte_s)
         total.observe(total_s)
+
+    def decided(self, task: str, model: str, reason: str, took_s: float) -> None:
+        """`reason` is one of router/auto.py's `Why`."""
+        self._decision_child(task, model, reason).inc()
+        self._decision.observe(took_s)
+
+    def asked_second_stage(self, model: str, outcome: str) -> None:
+        self._second_stage.labels(model, outcome).inc()
 
     def retried(self, model: str, reason: str) -> None:
         self._retries.labels(model, reason).inc()
@@ -108,6 +143,9 @@ class Metrics:
 
     def broke(self, model: str) -> None:
         self._failures.labels(model).inc()
+
+    def resumed(self, model: str, outcome: str) -> None:
+        self._resumes.labels(model, outcome).inc()
 
     def hung_up(self, model: str) -> None:
         self._hangups.labels(model).inc()
@@ -138,7 +176,20 @@ class Metrics:
         queued = GaugeMetricFamily("roundhouse_queued", "Requests waiting.", labels=("model",))
         for name, lane in self._dispatcher.lanes.items():
             queued.add_metric((name,), lane.queued)
-        yield from (in_flight, up, restarts, breaker, queued)
+        yield from (in_flight, up, restarts, breaker, queued, self._matches())
+
+    def _matches(self) -> Metric:
+        """Of policies that look at prefixes; prompts shorter than a block are not counted."""
+        family = HistogramMetricFamily(
+            "roundhouse_route_prefix_match_ratio",
+            "Share of a prompt's blocks that its replica was believed to have cached.",
+            labels=("model",),
+        )
+        for name, lane in self._dispatcher.lanes.items():
+            if (matches := lane.policy.matches) is not None:
+                buckets = [(str(bound), count) for bound, count in matches.cumulative()]
+                family.add_metric((name,), [*buckets, ("+Inf", buckets[-1][1])], matches.sum)
+        return family
 
     def _of_model(self, model: str) -> tuple[Any, Any, Any]:
         return (

@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from fastapi import APIRouter, Request
 
-from common.errors import ModelNotFoundError
-from gateway.choosing import decide
+from common.errors import BadRequestError, ModelNotFoundError
+from gateway.chooser import Asked
 from gateway.envelope import read_envelope
 from router import auto
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from gateway.app import Gateway
 
 _CHAT = "/v1/chat/completions"
+_SAID = {"messages", "prompt", "input"}  # a chat's, a completion's, or a response's words
 
 
 def models_router(gateway: Gateway) -> APIRouter:
@@ -40,13 +42,16 @@ def models_router(gateway: Gateway) -> APIRouter:
 
     @router.post("/v1/route")
     async def route(request: Request) -> dict[str, Any]:
-        """What `model: auto` would do with this chat, and why. No model is asked."""
+        """What `model: auto` would do with a chat or a {"prompt"}, and why. Asks no model."""
         body = await request.body()
         envelope = read_envelope(body, b"application/json", b"")
         name = envelope.model if envelope.model and auto.is_auto(envelope.model) else auto.AUTO
         headers = dict(request.scope["headers"])
-        decision = decide(dispatcher, name, envelope.routing, _CHAT, headers, body, only_ask=True)
-        return dict(auto.described(decision))
+        asked = Asked.of(name, envelope.routing, _CHAT, headers, body)
+        if not _SAID & msgspec.json.decode(body or b"{}").keys():
+            raise BadRequestError('nothing to route: send {"prompt": "..."} or a chat\'s messages')
+        decision, second_stage = gateway.chooser.explain(asked)
+        return {**auto.described(decision), "second_stage": second_stage}
 
     return router
 

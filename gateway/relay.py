@@ -22,7 +22,7 @@ async def pass_on(exchange: Exchange, answer: Answer) -> None:
 async def send_whole(exchange: Exchange, answer: Answer) -> None:
     exchange.deadline_at = inf  # nothing of it can be late any more
     answer.headers.append((b"content-length", str(len(answer.body)).encode()))
-    await _begin(exchange, answer)
+    await begin(exchange, answer)
     await exchange.send({"type": "http.response.body", "body": answer.body, "more_body": False})
 
 
@@ -36,7 +36,7 @@ async def _send_stream(exchange: Exchange, answer: Answer) -> None:
     assert answer.stream is not None
     send, read, clock = exchange.send, answer.stream.read, time.perf_counter
     chunk, held = answer.body, b""
-    await _begin(exchange, answer)
+    await begin(exchange, answer)
     while chunk:
         if held or not chunk.endswith(EVENT_ENDS):
             chunk, held = whole_events(held + chunk)
@@ -47,7 +47,8 @@ async def _send_stream(exchange: Exchange, answer: Answer) -> None:
     await send({"type": "http.response.body", "body": held, "more_body": False})
 
 
-async def _begin(exchange: Exchange, answer: Answer) -> None:
+async def begin(exchange: Exchange, answer: Answer) -> None:
+    """Status and headers; from here on the answer is the client's."""
     exchange.begun, exchange.status, exchange.heard_at = True, answer.status, 0.0
     exchange.first_byte_at = time.perf_counter()
     overhead_ms = (exchange.departed_at - exchange.arrived_at) * 1000

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from common.errors import BadRequestError, UnavailableError
 from common.quality_config import TASKS, ConversationConfig, Modality, Strategy
 from router.choice import Candidate, Choice, Needs, choose
-from router.classify import Conversation, Rules, Verdict, classify
+from router.classify import Conversation, Rules, Verdict, classify, of_text
 from router.conversations import Conversations, Marks, key
 from router.feedback.learning import Learning
 
@@ -23,6 +23,11 @@ _RETRY_AFTER_S = 5
 # Characters a token, about: English has four or five, Korean one and a half.
 _CHARS_PER_TOKEN = {"ko": 1.5}
 _OTHER_CHARS_PER_TOKEN = 3.5
+# Why a model was chosen, as a label of metrics: the first that holds.
+Why = (
+    Literal["explored", "stays", "only-candidate", "second-stage", "near-tie", "named-task"]
+    | Strategy
+)
 # A request without text says nothing of its task.
 _SILENT = Conversation("")
 
@@ -42,6 +47,7 @@ class Decision:
     model: str
     verdict: Verdict
     choice: Choice
+    why: Why
 
 
 def is_auto(name: str | None) -> bool:
@@ -94,6 +100,8 @@ class Auto:
             conversations.stay_s,
             conversations.switch_confidence,
         )
+        # What the rules prepare at their first use is not to hold up the first request.
+        classify(of_text("Hello. 안녕."), rules)
 
     def decide(
         self,
@@ -104,13 +112,16 @@ class Auto:
         marks: Marks = Marks(),  # noqa: B008  # frozen
         now: float = 0.0,
         only_ask: bool = False,
+        verdict: Verdict | None = None,
+        by_second_stage: bool = False,
     ) -> Decision:
         """Raises UnavailableError when no model can take the request.
 
-        With `only_ask` nothing is tried out and nothing is remembered.
+        With `only_ask` nothing is tried out and nothing is remembered. `verdict` is what `classify`
+        gave already, or what the second stage made of it.
         """
         said = conversation or _SILENT
-        verdict = _as_wished(classify(said, self._rules), wish)
+        verdict = verdict or self.classify(said, wish)
         of = key(marks)
         seat = self._conversations.seat(of, now)
         stays = seat is not None and self._conversations.stays(seat, verdict)
@@ -124,10 +135,24 @@ class Auto:
         )
         if choice.model is None:
             raise UnavailableError(choice.reason, retry_after_s=_RETRY_AFTER_S)
+        if by_second_stage:
+            choice = replace(choice, reason=f"{choice.reason}; task by the second stage")
+        best = choice
         if not only_ask:
             choice = self._explored(verdict, choice)
             self._conversations.keep(of, str(choice.model), verdict, now)
-        return Decision(str(choice.model), verdict, choice)
+        strategy = wish.strategy or self._strategy
+        why: Why = "second-stage" if by_second_stage else "named-task" if wish.task else strategy
+        why = "explored" if choice is not best else _why(choice, why)
+        return Decision(str(choice.model), verdict, choice, why)
+
+    def classify(self, conversation: Conversation | None, wish: Wish) -> Verdict:
+        return _as_wished(classify(conversation or _SILENT, self._rules), wish)
+
+    def stays(self, verdict: Verdict, marks: Marks, now: float) -> bool:
+        """Does the conversation have a model that this verdict does not move it from?"""
+        seat = self._conversations.seat(key(marks), now)
+        return seat is not None and self._conversations.stays(seat, verdict)
 
     def forget(self, model: str) -> None:
         """Its cache is gone."""
@@ -162,6 +187,7 @@ def described(decision: Decision) -> Mapping[str, Any]:
         "confidence": verdict.confidence,
         "language": verdict.language,
         "reason": choice.reason,
+        "why": decision.why,
         "because": verdict.reason,
         "patterns": [
             {"pattern": s.pattern, "task": s.task, "weight": s.weight, "matched": s.matched}
@@ -181,6 +207,14 @@ def described(decision: Decision) -> Mapping[str, Any]:
         ],
         "refused": [{"model": name, "why": why} for name, why in choice.refused],
     }
+
+
+def _why(choice: Choice, by: Why) -> Why:
+    if choice.stays:
+        return "stays"
+    if len(choice.ranked) == 1:
+        return "only-candidate"
+    return by if choice.model == choice.ranked[0].model or by == "second-stage" else "near-tie"
 
 
 def _as_wished(verdict: Verdict, wish: Wish) -> Verdict:

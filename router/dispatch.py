@@ -11,7 +11,8 @@ from common.errors import BadRequestError, ModelNotFoundError
 from engines.base import EngineStatus, State
 from router.auto import Auto, Decision, Wish
 from router.candidates import of_lanes, profiles_of
-from router.classify import Conversation, default_rules
+from router.classify import Conversation, Verdict
+from router.classify.own_patterns import rules_of
 from router.conversations import Marks
 from router.feedback.learning import Learning
 from router.policies import POLICIES
@@ -42,7 +43,7 @@ class Dispatcher:
         self._routes = _routes(config, self.lanes)
         self.profiles = profiles_of(config)
         self._learning: Learning | None = None
-        self._auto = Auto(default_rules(), config.router.strategy, config.router.conversations)
+        self._auto = Auto(rules_of(config), config.router.strategy, config.router.conversations)
 
     def route(self, name: str | None) -> Route:
         """Raises ModelNotFoundError, with near names, or BadRequestError when none is given."""
@@ -65,12 +66,28 @@ class Dispatcher:
         marks: Marks,
         now: float,
         only_ask: bool = False,
+        verdict: Verdict | None = None,
+        by_second_stage: bool = False,
     ) -> Decision:
         """The model for `auto`. Raises UnavailableError when none can take the request."""
-        candidates = of_lanes(self.lanes, self.profiles, self._learning)
         return self._auto.decide(
-            conversation, wish, candidates, marks=marks, now=now, only_ask=only_ask
+            conversation,
+            wish,
+            of_lanes(self.lanes, self.profiles, self._learning),
+            marks=marks,
+            now=now,
+            only_ask=only_ask,
+            verdict=verdict,
+            by_second_stage=by_second_stage,
         )
+
+    def classify(self, conversation: Conversation | None, wish: Wish) -> Verdict:
+        """What the rules say of it."""
+        return self._auto.classify(conversation, wish)
+
+    def stays(self, verdict: Verdict, marks: Marks, now: float) -> bool:
+        """Does the conversation have a model that this verdict does not move it from?"""
+        return self._auto.stays(verdict, marks, now)
 
     def learn_from(self, learning: Learning) -> None:
         """From now on feedback counts, and a share of requests may try another model."""

@@ -15,9 +15,12 @@ from router.call import TOKENS_PER_BLOCK
 # Where an engine's own size is not known: 128k tokens.
 DEFAULT_BLOCKS: Final = 131_072 // TOKENS_PER_BLOCK
 _MOST_GROWTH: Final = 8
-# A hit ratio over fewer blocks than this says little, and the engine counts in finer blocks.
+# A hit ratio over fewer blocks than this says little.
 _LEAST_ASKED: Final = 64
 _TOLERANCE: Final = 0.1
+# Blocks of each prompt that the engine may count otherwise: the chat template, what fills no whole
+# block, and the last of the engine's own blocks (128 tokens on CPUs), which it computes anew.
+_UNSEEN: Final = 2
 
 
 class PrefixTree:
@@ -75,29 +78,34 @@ class CacheModel:
     def __init__(self, capacity: int = DEFAULT_BLOCKS) -> None:
         self.tree = PrefixTree(capacity)
         self._most = capacity * _MOST_GROWTH
-        self._asked = self._matched = 0
+        self._told: int | None = None
+        self._prompts = self._asked = self._matched = 0
 
     def provision(self, kv_tokens: int) -> None:
-        """The engine has told how many tokens its cache holds; it never holds more."""
-        most = max(1, kv_tokens // TOKENS_PER_BLOCK)
-        if most != self._most:  # told once more, it leaves what `observe` has learned
-            self._most = most
-            self.tree.resize(most)
+        """The engine has told how many tokens its cache holds, or 0; it never holds more."""
+        if kv_tokens != self._told:  # told once more, it leaves what `observe` has learned
+            self._told = kv_tokens
+            self._most = kv_tokens // TOKENS_PER_BLOCK
+            self.tree.resize(self._most)
+            self._start_anew()
 
-    def took(self, blocks: Sequence[int]) -> None:
-        """The replica has been given a prompt."""
+    def took(self, blocks: Sequence[int]) -> int:
+        """The replica has been given a prompt; returns how many blocks it should have of it."""
+        matched = self.tree.match(blocks)
+        self._prompts += 1
         self._asked += len(blocks)
-        self._matched += self.tree.match(blocks)
+        self._matched += matched
         self.tree.insert(blocks)
+        return matched
 
     def observe(self, hit_ratio: float) -> None:
         """What share the engine found since the last time; too little said is kept for later."""
         if self._asked < _LEAST_ASKED:
             return
-        expected = self._matched / self._asked
-        self._asked = self._matched = 0
-        if hit_ratio < expected - _TOLERANCE:  # then it keeps less than is believed
-            shrunk = self.tree.capacity * max(0.5, hit_ratio / expected)
+        least, expected = self._expected()
+        self._start_anew()
+        if hit_ratio < least - _TOLERANCE:  # then it keeps less than is believed
+            shrunk = self.tree.capacity * max(0.5, hit_ratio / least)
             self.tree.resize(max(1, int(shrunk)))
         elif hit_ratio > expected + _TOLERANCE:
             grown = self.tree.capacity + max(1, self.tree.capacity // 4)
@@ -105,4 +113,13 @@ class CacheModel:
 
     def forget(self) -> None:
         self.tree.clear()
-        self._asked = self._matched = 0
+        self._start_anew()
+
+    def _expected(self) -> tuple[float, float]:
+        """The share that the engine should find, with what is unseen of each prompt and without."""
+        unseen = _UNSEEN * self._prompts
+        least = max(0, self._matched - unseen) / (self._asked + unseen)
+        return least, self._matched / self._asked
+
+    def _start_anew(self) -> None:
+        self._prompts = self._asked = self._matched = 0

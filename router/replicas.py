@@ -12,6 +12,7 @@ from common.routing_config import BreakerConfig
 from engines.base import EngineStatus, State
 from router.breaker import Breaker, Verdict
 from router.call import NO_CALL, Call
+from router.hits import HitWindow
 from router.policies.base import Policy
 
 _RETRY_AFTER_S = 5
@@ -40,6 +41,7 @@ class Replica:
     ready_after_s: float | None = None
     max_model_len: int | None = None
     breaker: Breaker = field(default_factory=Breaker)
+    prefix_hits: HitWindow = field(default_factory=HitWindow)
 
     def update(self, status: EngineStatus) -> bool:
         """Takes over the replica's own report. True when another process than before answers."""
@@ -47,6 +49,7 @@ class Replica:
         if restarted:
             self.restarts += 1
             self.breaker.reset()
+            self.prefix_hits.reset()
         self.pid = status.pid or self.pid
         self.state, self.phase, self.url = status.state, status.phase, status.url
         self.error, self.error_code = status.error, status.error_code
@@ -131,9 +134,18 @@ class Lane:
         """A replica's own report, or None when it could not be had."""
         if status is None:
             replica.lost()
-        elif replica.update(status):
-            self.policy.forget(replica.id)
+        else:
+            if replica.update(status):
+                self.policy.forget(replica.id)
+            self._tell_of_cache(replica, status)
         self.wake()
+
+    def _tell_of_cache(self, replica: Replica, status: EngineStatus) -> None:
+        if status.kv_tokens is not None:
+            self.policy.provision(replica.id, status.kv_tokens)
+        share = replica.prefix_hits.share(status.prefix_queries, status.prefix_hits)
+        if share is not None:
+            self.policy.observe(replica.id, share)
 
     def wake(self) -> None:
         """Hands out what room there is, in line; called when room or a replica has come up."""

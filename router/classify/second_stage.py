@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from common.quality_config import TASKS, Task
 from router.classify.classifier import Verdict
 from router.classify.conversation import Conversation
-from router.classify.rules import TASKS, Task
 
 LABELS: Mapping[str, Task] = dict(zip("ABCDEFG", TASKS, strict=True))
 CHAT_PATH = "/v1/chat/completions"

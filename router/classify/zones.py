@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-from router.classify.spelling import mend
+from router.classify.spelling import Spelling
 
 _ASK_EDGE = 250  # of either end of a longer text; in the middle stands material, not the wish
 _LEAD_CHARS = 200
@@ -19,20 +18,40 @@ _SENTENCE_END = re.compile(r"[.?!:。]['\"”]?\s|\n")
 _ENDINGS = "\n .?!:\"'”)…~^ㅋㅎㅠ"
 _SCRIPTS_MEET = re.compile(r"(?<=[a-z])(?=[가-힣])|(?<=[가-힣])(?=[a-z])")
 _LONG_QUOTATION = re.compile(r'"[^\n]{40,}"|“[^”\n]{40,}”|「[^」\n]{40,}」|『[^』\n]{40,}』')
+# What people say before and after a wish out of courtesy. Whole sentences: a greeting card or a
+# letter of thanks that is to be written stays.
 _GREETING = re.compile(
-    r"""^(?:(?:hi|hello|hey|ok(?:ay)?|cool|great|nice|lovely|perfect|cute|dear\s\w+
-    |thanks?(?:\syou)?(?:\sso\smuch)?|good\s(?:morning|afternoon|evening))
-    (?:\sthere|\sall|\severyone)?\b
-    |안녕(?:하세요|하십니까)?|저기요?|고마워요?|감사합니다|감사해요|고맙습니다|오키|오케이|ㅇㅋ|ㅇㅇ|좋아요?|굿)
-    [\s,.!~^ㅎㅋ]*
-    (?:(?:could|can|would|will)\syou\s(?:please\s|kindly\s)?help\sme(?:\sout)?
-    (?:\swith\s(?:this|something))?[?.!,:]*\s*)?""",
+    r"""^(?:
+    (?:(?:hi|hello|hey|yo|ok(?:ay)?|cool|great|nice|lovely|perfect|cute|dear\s\w+|greetings|sorry
+      |thanks?(?:\syou)?(?:\sso\smuch)?|good\s(?:morning|afternoon|evening)|excuse\sme|quick\sone)
+      (?:\s(?:there|all|everyone|again|team|friend|chat\s?gpt|assistant|bot))?(?=[\s,.!:?~-]|$)
+    |안녕(?:하세요|하십니까)?|저기요?|고마워요?|감사합니다|감사해요|고맙습니다|실례합니다|실례지만|오키|오케이
+    |ㅇㅋ|ㅇㅇ|좋아요?|굿|수고하십니다|수고\s?많으십니다)
+    [\s,.!~^ㅎㅋ:-]*
+    |(?:i\s(?:really\s)?hope\s(?:you|this|that|all|everything)|i(?:'m|\sam)\s(?:so\s)?sorry\sto
+      |sorry\s(?:to|for)\s(?:bother|the|ask)|(?:i\s)?(?:just\s)?(?:have|had|got)\s(?:a|one|another)
+      \s(?:\w+\s)?question|i\s(?:could\suse|need)\s(?:your|some|a\sbit\sof|a\slittle)\shelp
+      |i\swas\swondering\sif\syou\scould\shelp|hope\s(?:you|this|all)|how\sare\syou\s(?:today|doing)
+      |(?:could|can|would|will)\syou\s(?:please\s|kindly\s)?help\sme(?=\s?[?.!,:]|\sout|\swith\s
+      (?:this|something)))
+    [^.!?:\n]{0,60}[.!?:\n]\s*
+    |(?:바쁘신?|바쁘실|귀찮으|번거로|도움이|도와주|여쭤|여쭙|질문이?\s?(?:하나|있)|궁금한\s?(?:게|것이|점이)\s?있
+      |다름이\s아니라|초면에|죄송(?:하지만|한데|합니다만?)|미안(?:한데|하지만))[^.!?\n]{0,30}
+      (?:[.!?\n,]|다만|지만|는데)\s*
+    )+""",
     re.VERBOSE,
 )
 _THANKS = re.compile(
-    r"""(?:\s*(?:thanks?(?:\syou)?(?:\sso\smuch|\svery\smuch|\sa\slot|\sin\sadvance)?|cheers
-    |감사합니다|감사해요|고마워요?|고맙습니다|부탁(?:드려요?|드립니다|해요?|합니다|할게요?)|수고하세요|제발)
-    [\s.!?~^ㅎㅋㅠ]*)+\Z""",
+    r"""(?:(?:^|(?<=[\s.!?:)~"'\]]))\s*(?:
+    (?:many\s|kind\s)?thanks?(?:\syou)?(?:\s(?:so|very|a|in|for|again|and)\b[^.!?\n]{0,40})?
+    |cheers|much\sappreciated|tia|thx|ty|(?:any|your)\s(?:help|time|advice)[^.!?\n]{0,20}appreciated
+    |i(?:'d|\swould)?\s(?:really\s|greatly\s)?appreciate\s(?:it|your|any)[^.!?\n]{0,30}
+    |have\sa\s(?:nice|good|great)\s\w+|best\sregards|kind\sregards
+    |(?:미리|정말|너무|항상|늘|진심으로|도와주셔서|읽어\s?주셔서|바쁘신\s?중에)?\s?
+      (?:감사(?:합니다|해요|드립니다|드려요|하겠습니다|요)|고마워요?|고맙습니다|땡큐)
+    |(?:잘\s|꼭\s|좀\s)?부탁(?:드려요?|드립니다|드리겠습니다|해요?|합니다|할게요?)
+    |수고하세요|제발|좋은\s?하루\s?(?:되|보내)\S{0,6})
+    [\s.,!?~^ㅎㅋㅠ:)]*)+\Z""",
     re.VERBOSE,
 )
 # How a sentence looks that asks for something.
@@ -86,18 +105,18 @@ def wish_of(text: str) -> str:
     return next((part for part in (lead, tail) if _WISH.search(part)), text)
 
 
-def latin_zone(text: str, has_hangul: bool, misspellings: Mapping[str, str]) -> Zone:
+def latin_zone(text: str, has_hangul: bool, spelling: Spelling) -> Zone:
     apart = _SCRIPTS_MEET.sub(" ", text) if has_hangul else text
-    return zone_of(mend(apart, misspellings))
+    return zone_of(spelling.mend(apart))
 
 
-def compact_zone(text: str) -> Zone:
+def compact_zone(text: str, spelling: Spelling) -> Zone:
     words = _SPACES.split(text)
     breaks, at = [], 0
     for word in words[:-1]:
         at += len(word)
         breaks.append(at)
-    zone = zone_of("".join(words))
+    zone = zone_of(spelling.mend_korean("".join(words)))
     return Zone(zone.text, zone.lead_end, zone.tail_start, tuple(breaks))
 
 

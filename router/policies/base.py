@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
 from router.call import NO_CALL, Call
+from router.matches import Matches
 
 
 class Load(Protocol):
@@ -30,8 +31,11 @@ class Policy:
     """Picks among ready replicas with room; there is at least one. No I/O, no clock.
 
     Whoever is picked gets the request: a policy may count on it. What replicas do besides is told
-    by the other methods, of which most policies make nothing.
+    by the other methods, of which most policies make nothing. `matches` is there where a policy
+    looks at what replicas have of a prompt.
     """
+
+    matches: Matches | None = None
 
     def pick(self, replicas: Sequence[L], call: Call = NO_CALL) -> L:
         raise NotImplementedError

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from router.call import NO_CALL, Call
+from router.matches import Matches
 from router.policies.base import L, Policy
 from router.policies.load import BOUND, load_of, weight, within_bound
 from router.prefixes import DEFAULT_BLOCKS, CacheModel
@@ -23,6 +24,8 @@ _LATELY_REQUESTS: Final = 32
 
 
 class PrefixAware(Policy):
+    matches: Matches
+
     def __init__(
         self,
         bound: float = BOUND,
@@ -35,6 +38,7 @@ class PrefixAware(Policy):
         self._lately_bound = lately_bound
         self._default_blocks = default_blocks
         self._caches: dict[str, CacheModel] = {}
+        self.matches = Matches()
         self._lately: dict[str, float] = {}
 
     def pick(self, replicas: Sequence[L], call: Call = NO_CALL) -> L:
@@ -80,7 +84,7 @@ class PrefixAware(Policy):
         return [r for r, lately in zip(within, given, strict=True) if lately <= most]
 
     def _least_loaded(self, replicas: Sequence[L]) -> L:
-        return min(replicas, key=lambda r: (load_of(r), self._lately.get(r.id, 0.0)))
+        return min(replicas, key=lambda r: (load_of(r), self._lately.get(r.id, 0.0), r.served))
 
     def _took(self, replica_id: str, n_replicas: int, call: Call) -> None:
         kept = 1 - 1 / (_LATELY_REQUESTS * n_replicas)
@@ -88,7 +92,9 @@ class PrefixAware(Policy):
             self._lately[known] *= kept
         given = self._lately.get(replica_id, 0.0)
         self._lately[replica_id] = given + weight(1, call.n_tokens)
-        self._cache(replica_id).took(call.blocks)
+        matched = self._cache(replica_id).took(call.blocks)
+        if call.blocks:
+            self.matches.add(matched, len(call.blocks))
 
     def _cache(self, replica_id: str) -> CacheModel:
         cache = self._caches.get(replica_id)

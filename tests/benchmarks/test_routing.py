@@ -313,7 +313,8 @@ def small_set(tmp_path: Path) -> Path:
 
 def test_writes_figures_and_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out, plot = tmp_path / "figures" / "r.json", tmp_path / "r.svg"
-    code = routing.main(["--set", str(small_set(tmp_path)), "--out", str(out), "--plot", str(plot)])
+    options = ["--set", str(small_set(tmp_path)), "--out", str(out), "--plot", str(plot)]
+    code = routing.main([*options, "--strict"])
     document = json.loads(out.read_text())
     assert code == 1  # the second label is wrong on purpose
     assert document["accuracy"] == {"rows": 2, "passed": 1, "share": 0.5}
@@ -325,11 +326,18 @@ def test_writes_figures_and_picture(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "By source" in printed
 
 
+def test_a_missed_target_is_told_and_stops_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert routing.main(["--set", str(small_set(tmp_path))]) == 0
+    assert "target missed: " in capsys.readouterr().err
+
+
 def test_exit_code_0_where_every_target_is_reached(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(routing, "measure", lambda prompts, rules: good())
-    assert routing.main(["--set", str(small_set(tmp_path))]) == 0
+    assert routing.main(["--set", str(small_set(tmp_path)), "--strict"]) == 0
 
 
 def test_wrong_use_exits_with_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

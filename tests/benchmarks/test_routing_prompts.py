@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from benchmarks.routing_set import OURS, load
+from benchmarks.routing_set import HELD_OUT, OURS, TRAINING, load
 from router.classify import TASKS
 
 GUIDE = Path(__file__).parents[2] / "docs" / "routing-labels.md"
@@ -84,3 +84,28 @@ def test_no_prompt_is_nearly_another() -> None:
 def _grams(text: str) -> set[str]:
     letters = re.sub(r"\W", "", text.lower())
     return {letters[at : at + 4] for at in range(max(1, len(letters) - 3))}
+
+
+def test_the_held_out_set_is_balanced() -> None:
+    cells = Counter((prompt.task, prompt.lang) for prompt in load(HELD_OUT))
+    assert sum(cells.values()) == 400
+    assert set(cells) == {(task, lang) for task in TASKS for lang in ("en", "ko")}
+    assert min(cells.values()) >= 16
+
+
+def test_nothing_that_is_measured_was_learned_from() -> None:
+    measured = [_pieces(prompt.text) for prompt in (*load(), *load(HELD_OUT))]
+    by_piece: dict[str, set[int]] = defaultdict(set)
+    for at, pieces in enumerate(measured):
+        for piece in pieces:
+            by_piece[piece].add(at)
+    for prompt in load(TRAINING):
+        pieces = _pieces(prompt.text)
+        common = Counter(at for piece in pieces for at in by_piece.get(piece, ()))
+        for at, n in common.items():
+            assert n <= 0.45 * len(pieces | measured[at]), prompt.text
+
+
+def _pieces(text: str) -> set[str]:
+    compact = re.sub(r"\s+", "", text.lower())
+    return {compact[at : at + 5] for at in range(max(1, len(compact) - 4))}

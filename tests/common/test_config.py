@@ -26,7 +26,7 @@ def test_the_defaults() -> None:
         8000,
         (),
     )
-    assert (config.router.policy, config.router.retry.max) == ("least_loaded", 2)
+    assert (config.router.policy, config.router.retry.max) == ("prefix_aware", 2)
     assert config.engine_of("m") == "vllm"
     assert config.max_in_flight_of("m") == 256
     assert config.models["m"].placement == "auto"

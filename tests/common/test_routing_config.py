@@ -12,6 +12,7 @@ from common.routing_config import (
     BreakerConfig,
     FallbackConfig,
     HedgeConfig,
+    ResumeConfig,
     RetryConfig,
 )
 
@@ -21,6 +22,7 @@ def test_the_defaults() -> None:
     assert (retry.max, retry.budget, retry.deadline_s) == (2, 0.2, None)
     assert (breaker.failures, breaker.open_s, breaker.successes) == (5, 30.0, 2)
     assert (hedge.enabled, hedge.quantile, hedge.budget) == (False, 0.95, 0.05)
+    assert ResumeConfig().enabled is False
 
 
 def test_all_triggers_lead_to_another_model_and_all_but_one_to_another_replica() -> None:
@@ -40,6 +42,7 @@ def test_all_triggers_lead_to_another_model_and_all_but_one_to_another_replica()
         (BreakerConfig, {"closed": "1s"}),
         (HedgeConfig, {"quantile": 1.0}),
         (HedgeConfig, {"enabled": True, "budget": 0}),
+        (ResumeConfig, {"max": 0}),
     ],
 )
 def test_what_makes_no_sense_is_refused(section: type[RetryConfig], value: dict[str, Any]) -> None:

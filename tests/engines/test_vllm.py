@@ -27,8 +27,15 @@ class Client:
     class model_config:
         max_model_len = 4096
 
+    class vllm_config:
+        class cache_config:
+            enable_prefix_caching = True
+            kv_cache_size_tokens = 65536
+
     def __init__(self, mode):
         self.mode, self.errored = mode, False
+        if mode == "counts":
+            count()
         if mode == "dies":
             asyncio.get_running_loop().call_later(0.1, setattr, self, "errored", True)
 
@@ -38,6 +45,13 @@ class Client:
 
     async def get_supported_tasks(self):
         return ("generate",)
+
+def count():
+    from prometheus_client import Counter
+    for name, counted in (("queries", 300), ("hits", 120)):
+        counter = Counter("vllm:prefix_cache_" + name, "In tokens.", ("engine",))
+        for core in ("0", "1"):
+            counter.labels(core).inc(counted)
 
 @asynccontextmanager
 async def build_async_engine_client(args):
@@ -114,6 +128,8 @@ while last not in ("ready", "failed"):
               status.error_code or "", "|", status.max_model_len or "", file=out, flush=True)
     last = status.state if status.state in ("ready", "failed") else (status.state, status.phase)
     time.sleep(0.002)
+if status.state == "ready":
+    print("cache:", status.kv_tokens, status.prefix_queries, status.prefix_hits, file=out)
 if status.url:
     with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(status.url) as answer:
         print(answer.read().decode(), status.pid == os.getpid(), file=out, flush=True)
@@ -165,8 +181,17 @@ def run(tmp_path: Path) -> Run:
 def test_a_life(run: Run) -> None:
     code, told, log = run("works")
     assert told[0] == "loading | importing vLLM |  |  | "
-    assert told[-3:] == ["ready |  |  |  | 4096", "('generate',) True", "stopped"]
+    assert told[-4] == "ready |  |  |  | 4096"
+    assert told[-2:] == ["('generate',) True", "stopped"]
     assert (code, log.splitlines()[-2:]) == (0, ["app closed", "client closed"])
+
+
+@pytest.mark.parametrize(("mode", "counted"), [("counts", "600 240"), ("works", "None None")])
+def test_a_ready_engine_tells_what_its_prefix_cache_holds_and_counted(
+    run: Run, mode: str, counted: str
+) -> None:
+    _, told, _ = run(mode)
+    assert told[-3] == f"cache: 65536 {counted}"
 
 
 def test_a_start_that_fails_has_the_cores_own_reason(run: Run) -> None:

@@ -1,8 +1,9 @@
 """A program that speaks enough of vLLM's HTTP API to stand for an engine, at next to no CPU cost.
 
-It answers with as many tokens as were asked for ("t0 t1 t2 ..."), at a given rate, and
-misbehaves on demand: `POST /fake/behaviour` sets a fault, `POST /fake/pace` the rate,
-`POST /fake/reset` takes both back, and `GET /fake/stats` tells what it saw.
+It answers with as many tokens as were asked for ("t0 t1 t2 ..."), at a given rate, goes on with an
+answer that is given to it, and misbehaves on demand: `POST /fake/behaviour` sets a fault,
+`POST /fake/pace` the rate, `POST /fake/reset` takes both back, and `GET /fake/stats` tells what it
+saw.
 Run it by path or with tests/fakes/running.py. Standard library only; uvloop is used if present.
 """
 
@@ -11,6 +12,7 @@ import asyncio
 import json
 import os
 import random
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -197,8 +199,8 @@ class ChatAnswers:
     def preamble(self, prompt: int) -> list[bytes]:
         return [self.event({"role": "assistant", "content": ""})]
 
-    def token(self, i: int, last: bool) -> bytes:
-        return self.event({"content": f"t{i} "}, "length" if last else None)
+    def token(self, i: int, last: bool, lead: str = "") -> bytes:
+        return self.event({"content": f"{lead}t{i} "}, "length" if last else None)
 
     def tail(self, prompt: int, tokens: int, with_usage: bool) -> list[bytes]:
         counted = [sse(self.frame([], usage=usage(prompt, tokens)))] if with_usage else []
@@ -231,8 +233,8 @@ class CompletionAnswers:
     def preamble(self, prompt: int) -> list[bytes]:
         return []
 
-    def token(self, i: int, last: bool) -> bytes:
-        return sse(self.frame(f"t{i} ", "length" if last else None))
+    def token(self, i: int, last: bool, lead: str = "") -> bytes:
+        return sse(self.frame(f"{lead}t{i} ", "length" if last else None))
 
     def tail(self, prompt: int, tokens: int, with_usage: bool) -> list[bytes]:
         counted = self.frame("", None, choices=[], usage=usage(prompt, tokens))
@@ -271,8 +273,8 @@ class MessageAnswers:
         start = self.event("message_start", message=empty)
         return [start, self.event("content_block_start", index=0, content_block=block)]
 
-    def token(self, i: int, last: bool) -> bytes:
-        delta = {"type": "text_delta", "text": f"t{i} "}
+    def token(self, i: int, last: bool, lead: str = "") -> bytes:
+        delta = {"type": "text_delta", "text": f"{lead}t{i} "}
         return self.event("content_block_delta", index=0, delta=delta)
 
     def tail(self, prompt: int, tokens: int, with_usage: bool) -> list[bytes]:
@@ -309,6 +311,25 @@ def script(kind: Answers, prompt: int, tokens: int, with_usage: bool) -> Script:
     dead = DEAD_MESSAGE_EVENTS if isinstance(kind, MessageAnswers) else DEAD_EVENTS
     tail = kind.tail(prompt, tokens, with_usage)
     return Script(kind.preamble(prompt), events, tail, dead=dead)
+
+
+@lru_cache(maxsize=4096)
+def continuation(
+    kind: Answers, prompt: int, tokens: int, with_usage: bool, first: int, lead: str
+) -> Script:
+    """The same stream from token `first` on, after white space where the prompt has none."""
+    ids = range(first, first + tokens)
+    events = [kind.token(i, i == ids[-1], lead if i == first else "") for i in ids]
+    return replace(script(kind, prompt, tokens, with_usage), tokens=events)
+
+
+def said_before(body: JsonObject) -> str:
+    """The answer's beginning, where it stands in the request."""
+    if not body.get("continue_final_message"):
+        return str(body.get("prompt") or "")
+    if body.get("add_generation_prompt"):
+        raise ValueError("Cannot set both `continue_final_message` and `add_generation_prompt`")
+    return str(body["messages"][-1]["content"])
 
 
 @lru_cache(maxsize=4096)
@@ -549,7 +570,11 @@ class Connection(asyncio.Protocol):
             delay_s += fault.seconds
         if body.get("stream"):
             with_usage = bool((body.get("stream_options") or {}).get("include_usage"))
-            self.stream(spoiled(script(kind, prompt, tokens, with_usage), fault), delay_s)
+            play = script(kind, prompt, tokens, with_usage)
+            if before := re.search(r"t(\d+)( ?)$", said_before(body)):
+                lead = "" if before[2] else " "
+                play = continuation(kind, prompt, tokens, with_usage, int(before[1]) + 1, lead)
+            self.stream(spoiled(play, fault), delay_s)
             return
         duration_s = tokens / settings.token_rate if settings.token_rate else 0.0
         self.later(delay_s + duration_s, lambda: self.send(whole(kind, prompt, tokens), fault))

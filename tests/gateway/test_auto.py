@@ -112,6 +112,29 @@ def test_to_ask_for_the_route_asks_no_model(shed: House, http: Any, one: FakeEng
     assert one.stats()["requests"] == before
 
 
+def test_the_route_of_a_bare_prompt(shed: House, http: Any) -> None:
+    client = http(shed)
+    told = client.post("/v1/route", json={"prompt": CODE}).json()
+    assert (told["model"], told["task"], told["why"]) == ("m", "code", "balanced")
+    assert told["second_stage"] is None
+    speedy = client.post("/v1/route", json={"prompt": POEM, "model": "auto:code"}).json()
+    assert (speedy["model"], speedy["why"]) == ("m", "named-task")
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b'{"promt": "hi"}', b'{"model": "auto"}', b"[1]"])
+def test_nothing_to_route(shed: House, http: Any, body: bytes) -> None:
+    answer = http(shed).post("/v1/route", content=body)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["src"] == "router"
+
+
+def test_load_counts_in_the_route(shed: House, http: Any) -> None:
+    """What runs is asked, not what the config says of it."""
+    shed.report("m-0", None)
+    told = http(shed).post("/v1/route", json={"prompt": CODE}).json()
+    assert [each["loaded"] for each in told["candidates"] if each["model"] == "m"] == [False]
+
+
 def test_every_name_is_listed(shed: House, http: Any) -> None:
     client = http(shed)
     listed = [each["id"] for each in client.get("/v1/models").json()["data"]]

@@ -72,6 +72,33 @@ def test_requests_are_counted_and_timed(house: House, http: Http) -> None:
     assert sums == sorted(sums)
 
 
+def test_what_was_believed_to_be_cached_is_told(house: House, http: Http) -> None:
+    client = http(house)
+    talk = ""
+    for turn in range(4):  # a conversation that doubles, of 1, 2, 4 and 8 KiB
+        talk += "".join(f"{turn}{n:03} words..... " for n in range(64 << max(0, turn - 1)))
+        client.post(CHAT, json=ask() | {"messages": [{"role": "user", "content": talk}]})
+    client.post(CHAT, json=ask())  # shorter than a block
+    page = families(client.get("/metrics").text)
+    family = "roundhouse_route_prefix_match_ratio"
+    assert page[family].type == "histogram"
+    bounds = ("0.0", "0.25", "0.5", "1.0", "+Inf")
+    told = [value(page, family, f"{family}_bucket", model="m", le=le) for le in bounds]
+    assert told == [1, 1, 4, 4, 4]
+    assert value(page, family, f"{family}_count", model="m") == 4
+    assert value(page, family, f"{family}_sum", model="m") == 1.5
+    assert value(page, family, f"{family}_count", model="other") == 0
+
+
+def test_only_policies_that_look_at_prefixes_tell_of_them(
+    build: Build, one: FakeEngine, http: Http
+) -> None:
+    client = http(build(one, router={"policy": "least_loaded"}))
+    client.post(CHAT, json=ask())
+    page = families(client.get("/metrics").text)
+    assert page["roundhouse_route_prefix_match_ratio"].samples == []
+
+
 def test_replicas_and_lines_are_gauges(house: House, one: FakeEngine, http: Http) -> None:
     house.report("m-1", None)
     one.behave(mode="stall_after", n=1)
@@ -151,6 +178,73 @@ def test_an_engine_that_writes_nonsense_is_left_out(
     assert answer.status_code == 200
     samples = families(answer.text)["vllm:num_requests_running"].samples
     assert {s.labels["replica"] for s in samples} == {"m-1"}
+
+
+DECIDED = ("roundhouse_route_decisions", "roundhouse_route_decisions_total")
+
+
+def test_decisions_are_counted_by_task_model_and_reason(house: House, http: Http) -> None:
+    client = http(house)
+    code = {"role": "user", "content": "Write a Python function that reverses a list."}
+    for name in ("auto", "auto", "auto:math", "m"):
+        client.post(CHAT, json=ask() | {"model": name, "messages": [code]})
+    client.post("/v1/route", json={"prompt": "hello"})
+    page = families(client.get("/metrics").text)
+    counted = {
+        (s.labels["task"], s.labels["reason"]): s.value
+        for s in page[DECIDED[0]].samples
+        if s.name == DECIDED[1]
+    }
+    # The same first message is the same conversation.
+    assert counted == {("code", "balanced"): 1, ("code", "stays"): 1, ("math", "named-task"): 1}
+    took = "roundhouse_route_decision_seconds"
+    assert value(page, took, f"{took}_count") == 3
+    assert 0 < value(page, took, f"{took}_sum") < 1
+
+
+def test_the_only_model_is_told_as_such(build: Build, one: FakeEngine, http: Http) -> None:
+    house = build(one)
+    client = http(house)
+    client.post(CHAT, json=ask() | {"model": "auto"})
+    page = families(client.get("/metrics").text)
+    assert value(page, *DECIDED, model="m", reason="only-candidate") == 1
+
+
+def test_every_promised_series_has_its_name_and_labels(
+    build: Build, one: FakeEngine, two: FakeEngine, engines: list[FakeEngine], http: Http
+) -> None:
+    """A dashboard goes by these."""
+    for bad in (one, engines[2]):
+        bad.behave(mode="status", status=500)
+    house = build(
+        one,
+        engines[2],
+        models={"other": {"source": two.url}},
+        router={
+            "fallbacks": {"m": ["other"]},
+            "policy": "prefix_aware",
+            "retry": {"backoff": "1ms"},
+        },
+    )
+    client = http(house)
+    client.post(CHAT, json=ask())
+    client.post(CHAT, json=ask() | {"model": "auto"})
+    page = families(client.get("/metrics").text)
+    wanted = {
+        "roundhouse_route_decisions": {"task", "model", "reason"},
+        "roundhouse_route_decision_seconds": set(),
+        "roundhouse_route_prefix_match_ratio": {"model"},
+        "roundhouse_retries": {"model", "reason"},
+        "roundhouse_fallbacks": {"from", "to", "reason"},
+        "roundhouse_breaker_state": {"model", "replica"},
+        "roundhouse_ttft_seconds": {"model"},
+        "roundhouse_in_flight": {"model", "replica"},
+    }
+    for name, labels in wanted.items():
+        assert name in page, name
+        assert page[name].samples, name
+        for sample in page[name].samples:
+            assert set(sample.labels) - {"le"} == labels, name
 
 
 ENGINE_PAGE = """

@@ -53,6 +53,7 @@ def house(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runn
     workers. Its timeouts are short, so that a frozen engine is found out soon."""
     config = {
         "defaults": {"first_token_timeout": "10s", "stall_timeout": "10s"},
+        "router": {"resume": {"enabled": True}},
         "models": {
             "smollm2": {
                 "source": "embedded:smollm2",

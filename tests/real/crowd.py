@@ -29,6 +29,7 @@ _LONG: dict[str, Any] = {
     "stream": True,
 }
 _TO_ITS_END = {"ignore_eos": True}
+_NOT_RESUMED = {"logprobs": True}  # two engines' would not join
 _SHORT = {
     "model": "smollm2",
     "messages": [{"role": "user", "content": "Hello"}],
@@ -38,8 +39,13 @@ _SHORT = {
 
 @dataclass
 class Stream:
-    """One streamed answer: whether it began and became whole, and what came instead."""
+    """One streamed answer: whether it began and became whole, and what came instead.
 
+    A resumable one may go on at another replica; `seams` are the comments that say so.
+    """
+
+    resumable: bool
+    seams: int = 0
     replica: str = ""
     begun: bool = False
     whole: bool = False
@@ -62,7 +68,9 @@ class Crowd:
     """Twenty streams, and once they are under way a short request every 50 ms."""
 
     server: RunningServer
-    streams: list[Stream] = field(default_factory=lambda: [Stream() for _ in range(_STREAMS)])
+    streams: list[Stream] = field(
+        default_factory=lambda: [Stream(resumable=i % 4 < 2) for i in range(_STREAMS)]
+    )
     shorts: list[Short] = field(default_factory=list)
     struck_at: float = 0.0
 
@@ -113,7 +121,7 @@ class Crowd:
 async def _plain(http: aiohttp.ClientSession, stream: Stream) -> None:
     body = bytearray()
     try:
-        async with http.post("/v1/chat/completions", json=_LONG | _TO_ITS_END) as answer:
+        async with http.post("/v1/chat/completions", json=_LONG | _wishes(stream)) as answer:
             stream.replica = answer.headers.get("x-roundhouse-replica", "")
             async for chunk in answer.content.iter_any():
                 body += chunk
@@ -121,6 +129,7 @@ async def _plain(http: aiohttp.ClientSession, stream: Stream) -> None:
         stream.exception = error
     stream.begun = b'"delta"' in body
     stream.whole = b'"finish_reason":"length"' in body
+    stream.seams = body.count(b"\n: resumed on replica ")
     failure = re.search(rb'^data: (\{"error".*)', body, re.MULTILINE)
     stream.error_event = failure[1].decode() if failure else ""
 
@@ -128,7 +137,7 @@ async def _plain(http: aiohttp.ClientSession, stream: Stream) -> None:
 async def _with_sdk(sdk: openai.AsyncOpenAI, stream: Stream) -> None:
     chats = sdk.chat.completions.with_raw_response
     try:
-        raw = await chats.create(**_LONG, extra_body=_TO_ITS_END)
+        raw = await chats.create(**_LONG, extra_body=_wishes(stream))
         stream.replica = raw.headers["x-roundhouse-replica"]
         async for event in raw.parse():
             stream.begun = True
@@ -139,6 +148,10 @@ async def _with_sdk(sdk: openai.AsyncOpenAI, stream: Stream) -> None:
         stream.error_event = str(error.body)
     except httpx.HTTPError as error:
         stream.exception = error
+
+
+def _wishes(stream: Stream) -> dict[str, Any]:
+    return _TO_ITS_END if stream.resumable else _TO_ITS_END | _NOT_RESUMED
 
 
 async def _ask(http: aiohttp.ClientSession, short: Short) -> None:

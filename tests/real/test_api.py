@@ -15,6 +15,14 @@ import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from router.classify import classify, default_rules, of_text
+from router.classify.second_stage import (
+    CHAT_PATH,
+    SYSTEMONE_PATH,
+    chat_body,
+    read_answer,
+    systemone_body,
+)
 from tests.real.serving import KEY, RunningServer, wait_for
 
 pytestmark = pytest.mark.engine
@@ -57,6 +65,64 @@ def test_a_chat_is_answered(client: openai.OpenAI) -> None:
 def test_an_alias_is_answered_by_its_model(client: openai.OpenAI) -> None:
     answer = client.chat.completions.create(model="gpt-4o-mini", messages=MESSAGES, max_tokens=3)
     assert answer.model == "smollm2"
+
+
+def test_auto_answers_with_the_model_that_its_route_told(
+    client: openai.OpenAI, house: RunningServer
+) -> None:
+    told = house.post("/v1/route", {"prompt": QUESTION}).json()
+    assert told["model"] in {"smollm2", "tiny-tp1", "tiny-tp2"}
+    assert {each["model"] for each in told["candidates"]} == {"smollm2", "tiny-tp1", "tiny-tp2"}
+    answer = client.chat.completions.with_raw_response.create(
+        model="auto", messages=MESSAGES, max_tokens=5
+    )
+    assert answer.headers["x-roundhouse-task"] == told["task"]
+    chat = answer.parse()
+    assert chat.model == answer.headers["x-roundhouse-model"] == told["model"]
+    assert chat.usage is not None
+    assert chat.usage.completion_tokens > 0
+    coded = client.chat.completions.create(
+        model="auto", messages=MESSAGES, max_tokens=5, extra_body={"routing": {"task": "code"}}
+    )
+    assert coded.choices[0].message.content is not None
+
+
+def test_decisions_are_counted(client: openai.OpenAI, house: RunningServer) -> None:
+    def counted() -> float:
+        return sum(
+            sample.value
+            for family in text_string_to_metric_families(house.get("/metrics").text)
+            for sample in family.samples
+            if sample.name == "roundhouse_route_decisions_total"
+        )
+
+    before = counted()
+    client.chat.completions.create(model="auto:math", messages=MESSAGES, max_tokens=3)
+    assert counted() == before + 1
+
+
+def test_the_command_asks_what_runs(house: RunningServer) -> None:
+    done = house.run("route", QUESTION, "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    told = json.loads(done.stdout)
+    assert told["asked"] == house.url
+    assert all(each["loaded"] for each in told["candidates"])
+    table = json.loads(house.run("route", "--table", "--json").stdout)
+    assert {each["model"] for each in table["scores"]} == {"smollm2", "tiny-tp1", "tiny-tp2"}
+
+
+def test_a_second_opinion_by_one_token(house: RunningServer) -> None:
+    """What the second stage would ask, put to a real engine: it knows every field, and has no
+    /v1/systemone for this model."""
+    said = of_text("Grnbl the frobs.")
+    verdict = classify(said, default_rules())
+    missing = house.post(SYSTEMONE_PATH, json.loads(systemone_body("smollm2", said)))
+    assert missing.status_code in {400, 404, 405, 501}
+    answer = house.post(CHAT_PATH, json.loads(chat_body("smollm2", said)))
+    assert answer.status_code == 200
+    assert len(answer.json()["choices"][0]["logprobs"]["content"][0]["top_logprobs"]) >= 20
+    told = read_answer(CHAT_PATH, answer.content, verdict)
+    assert told is None or told.reason.startswith("a local model's choice")
 
 
 def test_a_stream_is_the_answer_in_pieces_with_usage(client: openai.OpenAI) -> None:

@@ -59,18 +59,24 @@ def tell(record: Record, what: str, **outcome: object) -> None:
 
 
 def check_requests(crowd: Crowd) -> dict[str, object]:
-    """Whoever had no byte yet is answered; whoever had is told, unless the other replica serves."""
+    """Whoever had no byte yet is answered; whoever had is given the rest by the other replica, or
+    is told where that cannot be."""
     broken = [stream for stream in crowd.streams if not stream.whole]
     assert broken, "the blow came too late to hit anybody"
     for stream in broken:
         assert stream.begun, f"a request that had not begun was lost: {stream}"
         assert stream.replica == VICTIM
         assert stream.error_event, f"no error event: {stream}"
+        assert not stream.resumable, f"not resumed: {stream}"
+    resumed = [stream for stream in crowd.streams if stream.seams]
+    assert resumed, "no stream went on at the other replica"
+    assert {stream.replica for stream in resumed} == {VICTIM}
     lost = [short for short in crowd.shorts if short.status != 200]
     assert not lost
     return {
         "streams whole": len(crowd.streams) - len(broken),
         "streams with an error event": len(broken),
+        "streams resumed": len(resumed),
         "short requests": len(crowd.shorts),
         "retried": sum(short.attempts > 1 for short in crowd.shorts),
         "slowest (s)": round(max(short.seconds for short in crowd.shorts), 1),

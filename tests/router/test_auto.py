@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -13,6 +15,7 @@ from router.catalog.score import Score
 from router.choice import Candidate
 from router.classify import Conversation, Turn, classify, default_rules, of_text
 from router.conversations import Marks
+from router.feedback.learning import Learning
 
 CODE = "Write a Python function that reverses a linked list, with type hints."
 POEM = "Write a short poem about the first snow in Seoul."
@@ -134,3 +137,54 @@ def test_a_wish(name: str, routing: Any, wish: Wish) -> None:
 def test_a_wish_that_there_is_none_of(name: str, routing: Any, said: str) -> None:
     with pytest.raises(BadRequestError, match=said):
         wish_of(name, routing)
+
+
+# Why
+
+
+@pytest.mark.parametrize(
+    ("wish", "candidates", "why"),
+    [
+        (Wish(), [CODER, POET], "quality"),
+        (Wish(strategy="speed"), [CODER, POET], "speed"),
+        (Wish(task="code"), [CODER, POET], "named-task"),
+        (Wish(task="code"), [CODER], "only-candidate"),
+    ],
+)
+def test_why_is_one_of_few_words(wish: Wish, candidates: list[Candidate], why: str) -> None:
+    assert auto().decide(of_text(CODE), wish, candidates).why == why
+
+
+def test_why_a_busy_model_is_passed_over() -> None:
+    busy = replace(candidate("near", code=0.955), in_flight=3, capacity=4)
+    assert auto().decide(of_text(CODE), Wish(), [busy, CODER]).why == "near-tie"
+
+
+def test_why_a_conversation_stays_and_is_explored() -> None:
+    router, marks = auto(), Marks(session="s-1")
+    router.decide(of_text(CODE), Wish(), [CODER, POET], marks=marks)
+    stays = router.decide(of_text(CODE), Wish(task="code"), [CODER, POET], marks=marks)
+    assert stays.why == "stays"
+    router.learning = cast("Learning", SimpleNamespace(explore=lambda task, models: "poet"))
+    tried = router.decide(of_text(CODE), Wish(), [CODER, POET], marks=Marks(session="s-2"))
+    assert (tried.model, tried.why) == ("poet", "explored")
+
+
+def test_a_verdict_of_the_second_stage_is_taken_and_told() -> None:
+    verdict = replace(classify(of_text("hm"), default_rules()), task="creative", confidence=0.9)
+    said = of_text("hm")
+    decision = auto().decide(said, Wish(), [CODER, POET], verdict=verdict, by_second_stage=True)
+    assert (decision.model, decision.why) == ("poet", "second-stage")
+    assert decision.choice.reason.endswith("task by the second stage")
+    by_rules = auto().decide(said, Wish(), [CODER, POET], verdict=verdict)
+    assert (by_rules.model, by_rules.why) == ("poet", "quality")
+
+
+def test_whether_a_verdict_would_move_a_conversation() -> None:
+    router, marks = auto(), Marks(session="s-1")
+    unsure = replace(classify(of_text("hm"), default_rules()), task="general", confidence=0.5)
+    assert not router.stays(unsure, marks, 0)
+    router.decide(of_text(CODE), Wish(), [CODER, POET], marks=marks, now=0)
+    assert router.stays(unsure, marks, 1)
+    assert not router.stays(replace(unsure, task="math", confidence=1.0), marks, 1)
+    assert not router.stays(unsure, Marks(session="another"), 1)

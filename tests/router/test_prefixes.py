@@ -94,9 +94,13 @@ def test_an_end_is_where_one_prompt_ended_and_no_other_came_by() -> None:
 def used(capacity: int, prompts: int = 20) -> CacheModel:
     cache = CacheModel(capacity)
     for _ in range(2):
-        for prompt in range(prompts):
-            cache.took(chain(*range(prompt * 10, prompt * 10 + 5)))
+        used_again(cache, prompts)
     return cache
+
+
+def used_again(cache: CacheModel, prompts: int = 20) -> None:
+    for prompt in range(prompts):
+        cache.took(chain(*range(prompt * 100, prompt * 100 + 20)))
 
 
 def test_an_engine_that_finds_less_has_less_room_than_was_believed() -> None:
@@ -140,12 +144,62 @@ def test_too_little_said_is_kept_for_later() -> None:
 
 
 def test_the_size_told_again_leaves_what_was_learned() -> None:
-    cache = used(1000)
+    cache = CacheModel()
     cache.provision(1000 * TOKENS_PER_BLOCK)
+    for _ in range(2):
+        used_again(cache)
     cache.observe(0.0)
     assert cache.tree.capacity == 500
     cache.provision(1000 * TOKENS_PER_BLOCK)
     assert cache.tree.capacity == 500
+
+
+def test_a_size_that_happens_to_be_the_first_guesss_limit_counts() -> None:
+    cache = CacheModel(1000)
+    cache.provision(8000 * TOKENS_PER_BLOCK)
+    assert cache.tree.capacity == 8000
+
+
+def test_an_engine_that_keeps_no_prefixes_is_expected_to_find_none() -> None:
+    cache = used(1000)
+    cache.provision(0)
+    assert (len(cache.tree), cache.took(chain(1, 2)), cache.took(chain(1, 2))) == (0, 0, 0)
+    for share in (0.0, 1.0):
+        used_again(cache)
+        cache.observe(share)
+        assert cache.tree.capacity == 0
+
+
+def test_short_prompts_do_not_make_an_engine_look_forgetful() -> None:
+    """Of prompts of one block the engine sees twice as much, and finds half of that."""
+    cache = CacheModel(1000)
+    for _ in range(200):
+        cache.took(chain(1))
+    cache.observe(0.5)
+    assert cache.tree.capacity == 1000
+    for _ in range(200):
+        cache.took(chain(*range(30)))
+    cache.observe(0.5)
+    assert cache.tree.capacity < 1000
+
+
+@given(
+    seen=st.lists(st.tuples(st.lists(chains, max_size=30), st.floats(0.0, 1.0)), max_size=20),
+    kv_tokens=st.none() | st.integers(0, 5000),
+)
+def test_whatever_is_observed_it_never_believes_in_more_than_there_is(
+    seen: list[tuple[list[Blocks], float]], kv_tokens: int | None
+) -> None:
+    cache, most = CacheModel(20), 8 * 20
+    if kv_tokens is not None:
+        cache.provision(kv_tokens)
+        most = kv_tokens // TOKENS_PER_BLOCK
+    for prompts, share in seen:
+        for blocks in prompts:
+            assert 0 <= cache.took(blocks) <= len(blocks)
+        cache.observe(share)
+        assert min(1, most) <= cache.tree.capacity <= most
+        assert len(cache.tree) <= cache.tree.capacity
 
 
 def test_a_restart_empties_it_and_what_it_expected() -> None:

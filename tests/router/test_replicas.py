@@ -505,6 +505,56 @@ def test_a_restart_empties_the_policys_memory_and_closes_the_breaker() -> None:
     assert members[1].state is State.STARTING
 
 
+class Told(LeastLoaded):
+    """Writes down what it hears of caches."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[str, float]] = []
+
+    def provision(self, replica_id: str, kv_tokens: int) -> None:
+        self.heard.append((f"{replica_id} holds", kv_tokens))
+
+    def observe(self, replica_id: str, hit_ratio: float) -> None:
+        self.heard.append((f"{replica_id} found", hit_ratio))
+
+    def forget(self, replica_id: str) -> None:
+        self.heard.append((f"{replica_id} restarted", 0))
+
+
+def counted(queries: int, hits: int, pid: int = 1) -> EngineStatus:
+    return EngineStatus(
+        State.READY, url=READY.url, pid=pid, prefix_queries=queries, prefix_hits=hits
+    )
+
+
+def test_the_policy_hears_what_engines_say_of_their_caches() -> None:
+    policy, members = Told(), replicas(2)
+    here = Lane("m", members, policy, max_queued=9, queue_timeout_s=1)
+    here.report(members[0], EngineStatus(State.READY, url=READY.url, pid=1, kv_tokens=4096))
+    here.report(members[1], EngineStatus(State.READY, url=READY.url, pid=1, kv_tokens=0))
+    here.report(members[1], READY)
+    here.report(members[1], None)
+    assert policy.heard == [("m-0 holds", 4096), ("m-1 holds", 0)]
+
+
+def test_the_policy_hears_the_share_that_was_found_since_it_was_told_last() -> None:
+    policy, members = Told(), replicas(2)
+    here = Lane("m", members, policy, max_queued=9, queue_timeout_s=1)
+    for queries, hits in ((5_000, 5_000), (5_100, 5_000), (15_000, 7_500), (25_000, 17_500)):
+        here.report(members[0], counted(queries, hits))
+    assert policy.heard == [("m-0 found", 0.25), ("m-0 found", 1.0)]
+
+
+def test_a_restarted_replicas_counters_begin_anew() -> None:
+    policy, members = Told(), replicas(1)
+    here = Lane("m", members, policy, max_queued=9, queue_timeout_s=1)
+    here.report(members[0], counted(0, 0))
+    here.report(members[0], counted(10_000, 5_000))
+    here.report(members[0], counted(30_000, 100, pid=2))
+    here.report(members[0], counted(40_000, 10_100, pid=2))
+    assert policy.heard == [("m-0 found", 0.5), ("m-0 restarted", 0), ("m-0 found", 1.0)]
+
+
 # Breakers
 
 

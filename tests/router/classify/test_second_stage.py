@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from router.classify import TASKS
 from router.classify.classifier import classify
 from router.classify.conversation import Conversation, Turn, of_text
-from router.classify.rules import TASKS, default_rules
+from router.classify.rules import default_rules
 from router.classify.second_stage import (
     CHAT_PATH,
     LABELS,

@@ -135,6 +135,15 @@ def test_an_engine_that_finds_nothing_is_believed() -> None:
     assert matched[-1] == 0
 
 
+def test_it_counts_how_much_was_believed_to_be_there() -> None:
+    (only,), policy = replicas(1), PrefixAware()
+    for asked in (call(1, 2), call(1, 2, 3, 4), call()):
+        policy.pick([only], asked)
+    assert policy.matches.sum == 0.5
+    assert dict(policy.matches.cumulative())[0.0] == 1
+    assert policy.matches.cumulative()[-1] == (1.0, 2)
+
+
 @pytest.mark.parametrize("gone", [0, 1, 2])
 def test_one_that_is_missing_for_a_while_has_its_conversations_back(gone: int) -> None:
     members, policy, asked = replicas(3), PrefixAware(), [call(talk, 1, 2) for talk in range(3)]
