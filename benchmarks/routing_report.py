@@ -26,6 +26,7 @@ from benchmarks.routing_figures import (
 )
 from benchmarks.routing_measure import Measured, targets
 from benchmarks.routing_set import Prompt
+from benchmarks.routing_worth import POOL, worth
 from router.classify import TASKS
 
 Key = Callable[[Prompt], str | None]
@@ -56,6 +57,7 @@ def tables(measured: Measured) -> Iterator[Table]:
     yield _coverage(answers)
     yield _reliability(answers)
     yield _robustness(measured)
+    yield _worth(answers)
     yield _latency(measured)
 
 
@@ -91,6 +93,7 @@ def document(measured: Measured, name: str) -> dict[str, Any]:
             {"name": r.name, "before": _share(r.before), "after": _share(r.after)}
             for r in measured.robustness
         ],
+        "worth": asdict(worth(answers)),
         "latency": [asdict(each) for each in measured.latency],
         "wrong": [
             {"id": a.prompt.id, "label": a.prompt.task, "said": a.task, "confidence": a.confidence}
@@ -171,6 +174,21 @@ def _robustness(measured: Measured) -> Table:
         if each.before.rows:
             shares = (_percent(each.before), _percent(each.after))
             table.add_row(each.name, str(each.before.rows), *shares, f"{each.lost_points:+.1f}")
+    return table
+
+
+def _worth(answers: Sequence[Answer]) -> Table:
+    """Always side by side: finding tasks is worth what lies above the best single model."""
+    found = worth(answers)
+    title = f"Worth: mean published score, {found.pools} pools of {POOL} models, no translations"
+    table = _table(title, "answered by", "score", "of the best single")
+    for name, score in (
+        ("any of them", found.any_model),
+        ("the best at the task that was found", found.routed),
+        ("the best single model, known afterwards", found.best_single),
+        ("the best at the labelled task (oracle)", found.oracle),
+    ):
+        table.add_row(name, f"{score:.4f}", f"{score / found.best_single:.3f}")
     return table
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from common.quality_config import TASKS, Task
-from router.classify.conversation import Conversation, Turn
+from router.classify.conversation import Conversation, Turn, clip
 from router.classify.languages import Language, LanguageCode, language_of
 from router.classify.rules import Pattern, Rules
 from router.classify.view import View, view_of
@@ -32,12 +32,11 @@ _LEAST_OWN_WISH = 20  # characters; less than that, as in "explain this", needs 
 _FOLLOW_UP_CHARS = 100
 _SAYS_ENOUGH = 3.0
 _OF_BEFORE = 0.7  # of what was said a turn before
-_OF_BEFORE_A_CLEAR_WISH = 0.2
 _OF_SYSTEM = 0.5
 _SYSTEM_CHARS = 600  # a longer system prompt describes a whole product, not one task
 _MATCHED_CHARS = 60
 _TURNS_REMEMBERED = 4096
-_TURNS_HEARD = 2  # of the user; what was said before those hardly counts
+_BEFORE_EDGE_CHARS = 150
 # Words that mean nothing without what stood before.
 _POINTS_BACK = re.compile(
     r"""^\W*(?:and|or|but|what\sabout|how\sabout|are\syou\ssure|really|why)\b
@@ -215,16 +214,14 @@ def _carried(
     """What the turns before add: a short system prompt always, the others to a follow-up."""
     said: list[Spoken] = []
     share = _share_of_before(conversation.text, spoke)
-    heard = 0
     for turn in reversed(conversation.before):
         if turn.role == "system" and len(turn.text) <= _SYSTEM_CHARS:
             said.extend(_weaker(turn, _OF_SYSTEM, rules))
         elif turn.role == "assistant" and share and "```" in turn.text:
             said.append(Spoken("before: code block", "code", round(2 * share, 2), "```"))
-        elif turn.role == "user" and share and heard < _TURNS_HEARD:
+        elif turn.role == "user" and share:
             said.extend(_weaker(turn, share, rules))
-            share *= _OF_BEFORE
-            heard += 1
+            share = 0.0  # what was said before that hardly counts
     return tuple(said)
 
 
@@ -251,20 +248,20 @@ def _share_of_before(text: str, spoke: tuple[Spoken, ...]) -> float:
     if len(text) > _FOLLOW_UP_CHARS:
         return 0.0
     if own >= _SAYS_ENOUGH:
-        return _OF_BEFORE_A_CLEAR_WISH
+        return 0.0
     lower = text.lower()
     turns_away = _TURNS_AWAY.search(lower) or any(
         said.task == "general" and said.pattern != LEARNED for said in spoke
     )
     if turns_away and not _POINTS_BACK.search(lower):
-        return _OF_BEFORE_A_CLEAR_WISH
+        return 0.0
     return _OF_BEFORE
 
 
 def _weaker(turn: Turn, share: float, rules: Rules) -> list[Spoken]:
     return [
         Spoken(f"before: {said.pattern}", said.task, round(said.weight * share, 2), said.matched)
-        for said in _listen_again(turn.text, rules)
+        for said in _listen_again(clip(turn.text, _BEFORE_EDGE_CHARS), rules)
     ]
 
 

@@ -89,10 +89,8 @@ def read(path: str, body: bytes) -> Conversation | None:
     )
 
 
-def clip(text: str) -> str:
-    if len(text) <= 2 * EDGE_CHARS:
-        return text
-    return f"{text[:EDGE_CHARS]}\n{text[-EDGE_CHARS:]}"
+def clip(text: str, edge: int = EDGE_CHARS) -> str:
+    return text if len(text) <= 2 * edge else f"{text[:edge]}\n{text[-edge:]}"
 
 
 def _turns(path: str, fields: _Body) -> tuple[list[Turn], set[str]]:

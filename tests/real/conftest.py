@@ -53,7 +53,7 @@ def house(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runn
     workers. Its timeouts are short, so that a frozen engine is found out soon."""
     config = {
         "defaults": {"first_token_timeout": "10s", "stall_timeout": "10s"},
-        "router": {"resume": {"enabled": True}},
+        "router": {"resume": {"enabled": True}, "fallbacks": {"tiny-tp1": ["smollm2"]}},
         "models": {
             "smollm2": {
                 "source": "embedded:smollm2",
@@ -62,7 +62,7 @@ def house(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runn
                 "max_model_len": 2048,
                 "engine_args": {"kv_cache_memory_bytes": 512 << 20},
             },
-            "tiny-tp1": small(tiny),
+            "tiny-tp1": small(tiny) | {"max_model_len": 1024},
             "tiny-tp2": small(tiny) | {"placement": {"tp": 2}},
         },
     }
