@@ -20,7 +20,7 @@ from sklearn.linear_model import LogisticRegression
 from benchmarks.routing_set import CHAT, TRAINING, Prompt, load
 from router.classify import TASKS, Conversation, Rules, read
 from router.classify.classifier import classify
-from router.classify.learned import SCALE, TABLE, Table, length_of, pieces_of
+from router.classify.learned import SCALE, TABLE, Table, length_of, pieces_of, table_of, unpacked
 from router.classify.learned import read as read_table
 from router.classify.rules import PATTERNS_FILE
 from router.classify.rules import load as load_rules
@@ -58,7 +58,7 @@ def fitted(examples: Sequence[Example]) -> Table:
     telling = {
         piece: rarity[piece]
         for piece, row in first.pieces.items()
-        if max(map(abs, row[1:])) >= _LEAST_WEIGHT
+        if max(map(abs, unpacked(row)[1:])) >= _LEAST_WEIGHT
     }
     return _fit(examples, telling)
 
@@ -73,7 +73,7 @@ def _fit(examples: Sequence[Example], rarity: dict[str, float]) -> Table:
         piece: (rare, *(rare * weights[at]))
         for (piece, rare), at in zip(rarity.items(), columns.values(), strict=True)
     }
-    return Table(tuple(model.intercept_), pieces)
+    return table_of(model.intercept_, pieces)
 
 
 def _matrix(
@@ -82,7 +82,7 @@ def _matrix(
     rows, at, values = [], [], []
     for number, example in enumerate(examples):
         met = [piece for piece in example.pieces if piece in columns]
-        norm = length_of(rarity[piece] for piece in met)
+        norm = length_of(round(SCALE * rarity[piece]) for piece in met) / SCALE
         rows += [number] * len(met)
         at += [columns[piece] for piece in met]
         values += [rarity[piece] / norm for piece in met]
@@ -91,7 +91,7 @@ def _matrix(
 
 def write(table: Table, path: Path) -> None:
     lines = [_HEAD, _line("bias:", (0.0, *table.bias))]
-    lines += [_line(piece, row) for piece, row in sorted(table.pieces.items())]
+    lines += [_line(piece, unpacked(row)) for piece, row in sorted(table.pieces.items())]
     partial = path.with_suffix(".partial")
     partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
     partial.replace(path)  # whoever reads meanwhile has the old one, whole

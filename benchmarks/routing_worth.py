@@ -38,7 +38,9 @@ class Worth:
 def worth(answers: Sequence[Answer]) -> Worth:
     models = list(_published().values())
     known = set(models[0])
-    asked = Counter((a.prompt.task, a.task) for a in answers if a.prompt.task in known)
+    asked: Counter[tuple[str, str]] = Counter(
+        (a.prompt.task, a.task) for a in answers if a.prompt.task in known
+    )
     pools = [_of(pool, asked) for pool in combinations(models, POOL)]
     return Worth(len(pools), asked.total(), *(fmean(column) for column in zip(*pools, strict=True)))
 
@@ -63,7 +65,7 @@ def _published() -> Mapping[str, Scores]:
     found = table()
     scores = {
         model: {
-            task: score.value
+            str(task): score.value
             for task, benchmarks in found.tasks.items()
             if (score := found.score(row, benchmarks)) is not None
         }

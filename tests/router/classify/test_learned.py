@@ -11,7 +11,7 @@ from common.errors import ConfigError
 from common.quality_config import TASKS
 from router.classify import classify, of_text
 from router.classify.classifier import LEARNED
-from router.classify.learned import TABLE, default_table, length_of, pieces_of, read
+from router.classify.learned import TABLE, default_table, length_of, pieces_of, read, unpacked
 from router.classify.rules import default_rules
 from router.classify.view import View, view_of
 
@@ -31,15 +31,19 @@ def table(path: Path, *rows: str) -> Path:
 def test_the_table_that_ships_is_whole() -> None:
     found = default_table()
     assert len(found.bias) == len(TASKS)
-    assert all(len(row) == 1 + len(TASKS) and row[0] >= 1 for row in found.pieces.values())
+    assert all(unpacked(row)[0] >= 1 for row in found.pieces.values())
     assert {piece.partition(":")[0] for piece in found.pieces} <= {
         "w", "b", "e", "k", "first", "last", "is", "size",
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("row", ["w:poem\t100", "w:poem\t" + "x\t" * 8, "w:poem" + "\t1" * 9])
+@pytest.mark.parametrize(
+    "row", ["w:poem\t100", "w:poem" + "\t40000" * 8, "w:poem\t" + "x\t" * 8, "w:poem" + "\t1" * 9]
+)
 def test_a_bad_row_is_told_with_its_line(tmp_path: Path, row: str) -> None:
-    with pytest.raises(ConfigError, match=r"bad\.tsv:3: needs a piece and 8 whole numbers"):
+    with pytest.raises(
+        ConfigError, match=r"bad\.tsv:3: needs a piece and 8 whole numbers of 16 bits"
+    ):
         read(table(tmp_path / "bad.tsv", "bias:" + "\t0" * 8, row))
 
 
@@ -53,7 +57,7 @@ def test_weights_are_summed_over_the_length(tmp_path: Path) -> None:
     known = read(table(tmp_path / "t.tsv", "bias:" + "\t0" * 8, poem))
     learned = known.listen(view("poem"))
     assert learned is not None
-    assert learned.scores["creative"] == pytest.approx(40 / length_of([2.0]))
+    assert learned.scores["creative"] == pytest.approx(40 * 100 / length_of([200]))
     assert learned.scores["math"] == 0
     assert learned.told == "poem"
 
