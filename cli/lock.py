@@ -10,6 +10,7 @@ import sys
 import tempfile
 import tomllib
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +28,7 @@ BUILD = ("hatchling", "editables")
 LEFT_OUT = {
     "cpu": {"torchvision", "torchaudio", "torchcodec"},
     "cuda": set[str](),
+    "llamacpp": set[str](),
     "dev": set[str](),
 }
 # A CPU wheel in a local folder must not win over the CUDA one.
@@ -179,13 +181,23 @@ def lock() -> None:
         roots = [*project["dependencies"], *extras[target], *BUILD]
         engines[target] = list(lines(*resolve_everywhere(target, roots)))
         write(target, engines[target])
+    # llama.cpp alone needs less of the same versions.
+    roots = [*project["dependencies"], *extras["llamacpp"], *BUILD]
+    with _constraints(engines["cpu"]) as pins:
+        write("llamacpp", lines(*resolve_everywhere("llamacpp", roots, [pins])))
     # Tools run beside either engine: they take its versions, and list only what it lacks.
     common = sorted(set(engines["cpu"]) & set(engines["cuda"]))
-    with tempfile.NamedTemporaryFile("w", suffix=".txt") as constraints:
-        constraints.write("\n".join(common))
-        constraints.flush()
-        found = resolve_everywhere("dev", extras["dev"], [Path(constraints.name)])
+    with _constraints(common) as pins:
+        found = resolve_everywhere("dev", extras["dev"], [pins])
     write("dev", [line for line in lines(*found) if line.split("==")[0] not in _names(common)])
+
+
+@contextmanager
+def _constraints(pins: Iterable[str]) -> Iterator[Path]:
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
+        file.write("\n".join(pins))
+        file.flush()
+        yield Path(file.name)
 
 
 def _names(pins: Iterable[str]) -> set[str]:

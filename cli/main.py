@@ -63,11 +63,62 @@ def run(
 
 
 @app.command("list")
-def list_models(port: PortOption = None, json: JsonOption = False) -> None:
-    """The models that the endpoint serves."""
+def list_models(
+    available: Annotated[
+        bool, typer.Option("--available", help="What this disk has, served or not.")
+    ] = False,
+    config: ConfigOption = None,
+    port: PortOption = None,
+    json: JsonOption = False,
+) -> None:
+    """The models that the endpoint serves; with --available those on this disk."""
+    if available:
+        from cli.available import available as show_available
+
+        show_available(config, json)
+        return
     from cli.listing import list_models as show
 
     show(port, json)
+
+
+@app.command("show")
+def show_model(
+    model: Annotated[str, typer.Argument(help="Hub id, folder, .gguf file, name of the config.")],
+    config: ConfigOption = None,
+    json: JsonOption = False,
+) -> None:
+    """What a model is and is good for, and where each of that was read."""
+    from cli.show import show
+
+    show(model, config, json)
+
+
+@app.command()
+def pull(
+    model: Annotated[
+        str, typer.Argument(help="owner/name, with @revision, with :file.gguf or :Q4_K_M.")
+    ],
+    config: ConfigOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Fetch a model into the hub's cache; goes on where an earlier pull was cut off."""
+    from cli.pull import pull as fetch
+
+    fetch(model, config, json)
+
+
+@app.command()
+def rm(
+    model: Annotated[str, typer.Argument(help="As `list --available` names it.")],
+    config: ConfigOption = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Delete a model that was fetched, and say what that frees."""
+    from cli.rm import rm as remove
+
+    raise typer.Exit(remove(model, config, yes, json))
 
 
 @app.command()

@@ -13,7 +13,7 @@ from cli.serve import load_config
 from common.config import Config
 from common.errors import ConfigError, UsageError
 from common.units import GIB
-from engines import demands, sources
+from engines import registry
 from placement.calibration import store as calibration_store
 from placement.calibration.calibration import Calibration
 from placement.calibration.measurement import Row, rows
@@ -107,14 +107,15 @@ def _limits(config: Config) -> dict[str, Any]:
 def _demands(config: Config) -> Iterator[Demand]:
     """Only what describes a model is read; its weights stay where they are."""
     for name, model in config.models.items():
-        if config.engine_of(name) != "openai":
-            yield demands.demand(name, model, load(_readable(name, str(model.source))))
+        if config.engine_of(name) in registry.OWNED:
+            kind = registry.OWNED[config.engine_of(name)]
+            yield kind.demand(name, model, load(_readable(kind, name, str(model.source))))
 
 
-def _readable(name: str, source: str) -> str:
+def _readable(kind: registry.Kind, name: str, source: str) -> str:
     if not source.startswith("embedded:"):
         return source
-    return str(sources.resolve(name, source, lambda text: print(text, file=sys.stderr)))
+    return str(kind.resolve(name, source, lambda text: print(text, file=sys.stderr)))
 
 
 def _inventory(question: Question) -> Inventory:

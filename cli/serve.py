@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import secrets
 import signal
@@ -24,10 +25,12 @@ from common.errors import (
 )
 from common.instance import Instance, log_dir, log_path, running
 from common.logs import start_afresh
+from common.ollama_names import PREFIX as OLLAMA_PREFIX
 from engines.base import ReplicaSpec
 from router.classify import own_patterns
 
 DEFAULT_MODEL = "embedded:smollm2"
+DEFAULT_GGUF_MODEL = "embedded:smollm2-gguf"
 _ROUTER_UP_TIMEOUT_S = 60.0
 _POLL_PERIOD_S = 0.25
 _CHANGES_PERIOD_S = 2.0
@@ -39,6 +42,7 @@ def serve(
     """Returns after an orderly stop. Raises UsageError, StartError or EngineLoadError."""
     config = load_config(config_path, models, host, port)
     check_port(config)
+    config = with_discovered(config)
     stopping = threading.Event()
     for each in (signal.SIGTERM, signal.SIGINT):
         signal.signal(each, lambda *_: _interrupt(stopping))
@@ -62,18 +66,37 @@ def load_config(
     if models and path:
         raise UsageError("--model and --config exclude each other: name the model in the file")
     if not path:
-        sources = models or (DEFAULT_MODEL,)
+        sources = models or (default_model(),)
         overrides["models"] = {model_name(source): {"source": source} for source in sources}
     return config_file.load(path, overrides, checks=(own_patterns.problems,))
+
+
+def default_model() -> str:
+    """The embedded model, in the form that what is installed here can load."""
+    has = importlib.util.find_spec
+    return DEFAULT_GGUF_MODEL if has("xllamacpp") and not has("vllm") else DEFAULT_MODEL
 
 
 def model_name(source: str) -> str:
     """The name under which a model without a config entry is served."""
     if source.startswith("embedded:"):
         return source.removeprefix("embedded:")
+    if source.startswith(OLLAMA_PREFIX):
+        return source.removeprefix(OLLAMA_PREFIX)
+    if source.endswith(".gguf"):
+        return Path(source).stem
     return (
         Path(source).expanduser().resolve().name if Path(source).expanduser().exists() else source
     )
+
+
+def with_discovered(config: Config) -> Config:
+    """With the models of an Ollama server, where the config asks for them."""
+    if not config.ollama.discover:
+        return config
+    from engines.ollama.discover import discover
+
+    return discover(config, os.environ, say)
 
 
 def check_port(config: Config) -> None:
@@ -120,6 +143,7 @@ def _start(
         log_dir=str(log_dir(config.server.port)),
         started_at=time.time(),
         token=token,
+        sources={name: model.sources[0] for name, model in config.models.items()},
     )
     instance.save()
     cleanup.callback(instance.forget)
@@ -191,6 +215,8 @@ def _raise_if_failed(replicas: list[dict[str, Any]], config: Config) -> None:
     for replica in replicas:
         if replica["state"] == "failed":
             log = log_path(config.server.port, replica["id"])
+            if not log.exists():  # it is no process of ours
+                log = log_path(config.server.port, "router")
             raise EngineLoadError(
                 f"{replica['id']} did not start: {replica['error']}\n  log: {log}"
             )

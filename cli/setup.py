@@ -29,9 +29,14 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTHONS = ((3, 11), (3, 12), (3, 13))
-DISK_BYTES = {"cpu": 5 * 10**9, "cuda": 20 * 10**9}
+DISK_BYTES = {"cpu": 5 * 10**9, "cuda": 20 * 10**9, "llamacpp": 10**9}
 # The newest that a wheel of the lists asks for.
-GLIBC = {"x86_64": {"cpu": (2, 31), "cuda": (2, 31)}, "aarch64": {"cpu": (2, 31), "cuda": (2, 34)}}
+GLIBC = {
+    "x86_64": {"cpu": (2, 31), "cuda": (2, 31), "llamacpp": (2, 31)},
+    "aarch64": {"cpu": (2, 31), "cuda": (2, 34), "llamacpp": (2, 31)},
+}
+# What `ENGINE` may be, and the target that holds no more than it needs; vLLM's depends on the box.
+ENGINES = {"vllm": None, "llamacpp": "llamacpp"}
 NVIDIA_FILES = ("/proc/driver/nvidia/version", "/dev/nvidiactl")
 TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 LIVE_LINE_S = 0.5
@@ -99,12 +104,14 @@ def _runs(python: str) -> bool:
     return subprocess.run([python, "-c", ""], capture_output=True, check=False).returncode == 0
 
 
-def choose_target(machine: Machine, wanted: str | None) -> str:
+def choose_target(machine: Machine, wanted: str | None, engine: str | None = None) -> str:
     if machine.system != "Linux":
         raise SetupError(_no_linux(machine.system))
     if wanted not in (None, "cpu", "cuda"):
         raise SetupError(f"TARGET={wanted} is unknown: it is cpu or cuda.")
-    return wanted or ("cuda" if machine.nvidia else "cpu")
+    if engine not in (None, *ENGINES):
+        raise SetupError(f"ENGINE={engine} is unknown: it is {' or '.join(ENGINES)}.")
+    return wanted or ENGINES[engine or "vllm"] or ("cuda" if machine.nvidia else "cpu")
 
 
 def _no_linux(system: str) -> str:
@@ -184,7 +191,8 @@ def usable(stamp: Stamp | None, wanted: Stamp, python_chosen: bool) -> bool:
     if python_chosen and stamp.python != wanted.python:
         return False
     kept = stamp.target_chosen and not wanted.target_chosen
-    return kept or stamp.target == wanted.target
+    suffices = wanted.target == "llamacpp"  # every target has it
+    return kept or suffices or stamp.target == wanted.target
 
 
 class Venv:
@@ -348,9 +356,15 @@ def one_at_a_time(root: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def set_up(root: Path, wanted_target: str | None, python_chosen: bool, dev: bool) -> None:
+def set_up(
+    root: Path,
+    wanted_target: str | None,
+    python_chosen: bool,
+    dev: bool,
+    engine: str | None = None,
+) -> None:
     machine = inspect_machine()
-    target = choose_target(machine, wanted_target)
+    target = choose_target(machine, wanted_target, engine)
     wanted = Stamp(str(root), target, wanted_target is not None, platform.python_version())
     venv = Venv(root)
     with one_at_a_time(root):
@@ -366,13 +380,20 @@ def set_up(root: Path, wanted_target: str | None, python_chosen: bool, dev: bool
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make setup", description="Install into .venv.")
     parser.add_argument("--target", help="cpu or cuda, instead of what is found")
+    parser.add_argument("--engine", help="vllm or llamacpp; the latter installs no vLLM")
     parser.add_argument("--dev", action="store_true", help="the test and lint tools too")
     parser.add_argument(
         "--python-chosen", action="store_true", help="remake a .venv of another one"
     )
     options = parser.parse_args()
     try:
-        set_up(ROOT, options.target or None, options.python_chosen, options.dev)
+        set_up(
+            ROOT,
+            options.target or None,
+            options.python_chosen,
+            options.dev,
+            options.engine or None,
+        )
     except SetupError as error:
         print(f"\nsetup: {error}", file=sys.stderr)
         return 1

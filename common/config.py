@@ -6,9 +6,18 @@ import ipaddress
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
+from common.keep_alive import KeepAliveValue
+from common.ollama_config import OllamaConfig, OllamaUrl, check_ollama_source
+from common.ollama_names import PREFIX as OLLAMA_PREFIX
 from common.quality_config import ModelQuality, RouterQuality
+from common.remote_config import (
+    REMOTE_ENGINES,
+    PriceConfig,
+    RemoteConfig,
+    remote_source_problem,
+)
 from common.routing_config import (
     BreakerConfig,
     FallbackConfig,
@@ -21,11 +30,14 @@ from common.routing_config import (
 from common.section import Section
 from common.units import Duration
 
-EngineName = Literal["vllm", "openai"]
+EngineName = Literal["vllm", "llamacpp", "ollama", "openai", "anthropic"]
 PolicyName = Literal["prefix_aware", "least_loaded", "power_of_two", "round_robin", "session"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]*")
 _REMOTE = re.compile(r"https?://[^\s]+")
+_ONLY_OLLAMAS = ("base_url", "keep_alive", "pull")
+_NOT_OLLAMAS = ("placement", "max_model_len", "dtype", "quantization", "engine_args")
+_GGUF = re.compile(r"embedded:[^\s]+-gguf|(?!https?://).+\.gguf")
 
 
 def is_loopback(host: str) -> bool:
@@ -146,9 +158,12 @@ class ModelConfig(ModelQuality):
     """One entry of `models:`, under the name that clients use."""
 
     source: str | tuple[str, ...] = Field(
-        description="Hub id, folder, embedded:NAME, or for a remote engine its URL(s)."
+        description="Hub id, folder, .gguf file (of a hub: OWNER/NAME/FILE.gguf), embedded:NAME, "
+        "or for a remote engine its URL(s) or a provider's name, such as openrouter."
     )
-    engine: EngineName | None = Field(None, description="Default: defaults.engine.")
+    engine: EngineName | None = Field(
+        None, description="Default: llamacpp for a GGUF model, else defaults.engine."
+    )
     placement: Literal["auto"] | PlacementConfig = "auto"
     max_model_len: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
@@ -161,6 +176,24 @@ class ModelConfig(ModelQuality):
     )
     engine_args: dict[str, Any] = Field(
         default_factory=dict, description="Passed to the engine as they are, checked by name."
+    )
+
+    remote: RemoteConfig | None = Field(
+        None, description="For engines openai and anthropic: key, name there, headers."
+    )
+    price: PriceConfig | None = Field(
+        None, description="For engines openai and anthropic: in place of the published price."
+    )
+    base_url: OllamaUrl | None = Field(
+        None, description="For engine ollama: its server; default: ollama.base_url."
+    )
+    keep_alive: KeepAliveValue | None = Field(
+        None,
+        description="For engine ollama: how long the model stays loaded after its last request, "
+        'such as "10m"; -1 for ever, 0 not at all. Default: ollama.keep_alive.',
+    )
+    pull: bool | None = Field(
+        None, description="For engine ollama: fetch it at the start. Default: ollama.pull."
     )
 
     @property
@@ -190,15 +223,43 @@ class RouterConfig(RouterQuality):
     resume: ResumeConfig = ResumeConfig()
 
 
+def _models_unless_discovered(schema: dict[str, Any]) -> None:
+    """At least one model, but with `ollama.discover`: as validators below have it."""
+    schema.pop("required")
+    discovers = {"properties": {"discover": {"const": True}}, "required": ["discover"]}
+    schema["if"] = {"properties": {"ollama": discovers}, "required": ["ollama"]}
+    schema["else"] = {"required": ["models"], "properties": {"models": {"minProperties": 1}}}
+
+
 class Config(Section):
     """The whole file."""
+
+    model_config = ConfigDict(json_schema_extra=_models_unless_discovered)
 
     version: Literal[1] = 1
     server: ServerConfig = ServerConfig()
     gpu: GpuConfig = GpuConfig()
     defaults: EngineDefaults = EngineDefaults()
-    models: dict[str, ModelConfig] = Field(min_length=1)
+    models: dict[str, ModelConfig] = Field(description="May be empty with ollama.discover.")
+    model_dirs: tuple[str, ...] = Field(
+        (), description="Folders with GGUF files; `roundhouse list --available` looks there too."
+    )
+    ollama: OllamaConfig = OllamaConfig()
     router: RouterConfig = RouterConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _discovered_models_need_no_entry(cls, data: Any) -> Any:
+        ollama = data.get("ollama") if isinstance(data, dict) else None
+        if isinstance(ollama, dict) and ollama.get("discover"):
+            return {"models": {}, **data}
+        return data
+
+    @model_validator(mode="after")
+    def _there_are_models(self) -> Self:
+        if not self.models and not self.ollama.discover:
+            raise ValueError("models: should have at least 1 item (or set ollama.discover)")
+        return self
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Self:
@@ -239,20 +300,57 @@ class Config(Section):
         return self
 
     def engine_of(self, model: str) -> EngineName:
-        return self.models[model].engine or self.defaults.engine
+        entry = self.models[model]
+        if entry.engine is None and any(s.startswith(OLLAMA_PREFIX) for s in entry.sources):
+            return "ollama"
+        gguf = any(_GGUF.fullmatch(source) for source in entry.sources)
+        return entry.engine or ("llamacpp" if gguf else self.defaults.engine)
 
     def max_in_flight_of(self, model: str) -> int:
         return self.models[model].max_in_flight or self.defaults.max_in_flight
 
 
 def check_source(name: str, model: ModelConfig, engine: EngineName) -> None:
+    check_ollama_keys(name, model, engine)
     remote = [source for source in model.sources if _REMOTE.fullmatch(source)]
-    if engine == "openai" and (not remote or len(remote) != len(model.sources)):
-        raise ValueError(f"models.{name}.source: must be http(s) URLs for engine openai")
-    if engine != "openai" and (remote or len(model.sources) != 1):
+    if engine in REMOTE_ENGINES and (problem := remote_source_problem(engine, model.sources)):
+        raise ValueError(f"models.{name}.source: {problem}")
+    if engine not in REMOTE_ENGINES and (model.remote or model.price):
+        raise ValueError(
+            f"models.{name}: only engines openai and anthropic have remote and price, not {engine}"
+        )
+    if engine not in REMOTE_ENGINES and (remote or len(model.sources) != 1):
         raise ValueError(f"models.{name}.source: engine {engine} takes one model, not URLs")
-    if engine == "openai" and (model.placement != "auto" or model.engine_args):
+    if engine == "vllm" and any(_GGUF.fullmatch(source) for source in model.sources):
+        raise ValueError(
+            f"models.{name}.engine: vllm does not load GGUF files here; leave it out, or set "
+            "llamacpp"
+        )
+    if engine in REMOTE_ENGINES and (model.placement != "auto" or model.engine_args):
         raise ValueError(
             f"models.{name}: a remote engine has no placement and no engine_args; "
             "give several URLs for several replicas"
         )
+
+
+def check_ollama_keys(name: str, model: ModelConfig, engine: EngineName) -> None:
+    """Keys that only Ollama's models have, and those that its server decides by itself."""
+    if engine == "ollama" and len(model.sources) == 1:  # check_source tells of more
+        check_ollama_source(name, model.sources[0])
+    others = _NOT_OLLAMAS if engine == "ollama" else _ONLY_OLLAMAS
+    fields = ModelConfig.model_fields
+    wrong = next(
+        (
+            key
+            for key in others
+            if getattr(model, key) != fields[key].get_default(call_default_factory=True)
+        ),
+        None,
+    )
+    if wrong and engine == "ollama":
+        raise ValueError(
+            f"models.{name}.{wrong}: Ollama's server decides that; set it in the model's Modelfile "
+            "or the server's own environment"
+        )
+    if wrong:
+        raise ValueError(f"models.{name}.{wrong}: only engine ollama has it, not {engine}")

@@ -16,7 +16,8 @@ RoundhouseError
 │   ├── BodyTooLargeError      413
 │   └── QueueFullError         429, with Retry-After
 ├── UnavailableError           503, with Retry-After: no replica can take the request now
-│   └── BusyError              ... because all were full for too long
+│   ├── BusyError              ... because all were full for too long
+│   └── RestingError           429: a provider asked for a pause that is not over
 ├── DeadlineError              504: the request's own time is over, whoever was slow
 └── EngineError                an engine failed us (502); everything below may be tried elsewhere
     ├── EngineConnectError     nobody listens where the engine should
@@ -24,6 +25,7 @@ RoundhouseError
     ├── EngineDeadError        the engine says itself that it cannot go on
     ├── EngineTimeoutError     504: no first byte in time
     ├── EngineOverloadedError  503: the engine has too much to do (its 429 or 503)
+    ├── UpstreamAuthError      a provider refuses our own key or account
     ├── ContextTooLongError    400: the request does not fit into the model's context
     └── EngineLoadError        the engine did not start
         └── OutOfMemoryError   ... for want of memory
@@ -147,6 +149,13 @@ class BusyError(UnavailableError):
     trigger: Trigger | None = "overloaded"
 
 
+class RestingError(UnavailableError):
+    status = 429
+    type = "rate_limit_error"
+    code = "rate_limit_exceeded"
+    trigger: Trigger | None = "overloaded"
+
+
 class DeadlineError(RoundhouseError):
     status = 504
     type = "timeout_error"
@@ -187,6 +196,10 @@ class EngineOverloadedError(EngineError):
     status = 503
     code = "engine_overloaded"
     trigger: Trigger | None = "overloaded"
+
+
+class UpstreamAuthError(EngineError):
+    code = "upstream_auth"
 
 
 class ContextTooLongError(EngineError):

@@ -20,6 +20,7 @@ class Instance:
     log_dir: str
     started_at: float
     token: str = field(repr=False)
+    sources: dict[str, str] = field(default_factory=dict, repr=False)  # by model, as configured
 
     @property
     def file(self) -> Path:

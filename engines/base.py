@@ -26,8 +26,9 @@ class ReplicaSpec:
     """Everything that one replica's process must know to start its engine.
 
     `cpu_ids` holds one list of cores a worker (tp x pp of them), or is empty to let the engine
-    choose; `gpu_ids` is as CUDA_VISIBLE_DEVICES takes it, empty on a box without GPUs. `footprint`
-    is what the plan expects it to take.
+    choose; `gpu_ids` is as CUDA_VISIBLE_DEVICES takes it, empty on a box without GPUs. `slots` are
+    the requests that it works on at once, None where it takes what comes. `footprint` is what the
+    plan expects it to take.
     """
 
     id: str
@@ -47,6 +48,7 @@ class ReplicaSpec:
     quantization: str | None = None
     max_model_len: int | None = None
     kv_cache_bytes: int | None = None
+    slots: int | None = None
     footprint: Footprint | None = None
     engine_args: dict[str, Any] = field(default_factory=dict)
     token: str = field(default="", repr=False)  # the engine's port wants it as a Bearer token
@@ -58,7 +60,9 @@ class EngineStatus:
 
     `kv_tokens` is what its prefix cache can hold, 0 where it keeps none. `prefix_queries` and
     `prefix_hits` count prompt tokens that were looked up and found there, since its process began.
-    None: not known.
+    `loaded`, `vram_bytes` and `loaded_until` (seconds since 1970, infinite for ever) are told by an
+    engine that is ready without the model in memory. `modalities`, `tools` and `size_b` (billions
+    of parameters) are what it tells of the model. None: not known.
     """
 
     state: State
@@ -73,6 +77,13 @@ class EngineStatus:
     kv_tokens: int | None = None
     prefix_queries: int | None = None
     prefix_hits: int | None = None
+    version: str | None = None
+    loaded: bool | None = None
+    vram_bytes: int | None = None
+    loaded_until: float | None = None
+    modalities: frozenset[str] | None = None
+    tools: bool | None = None
+    size_b: float | None = None
 
 
 class Engine(Protocol):

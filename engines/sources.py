@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from common.errors import ConfigError, ModelFetchError
@@ -65,10 +66,11 @@ def _from_hub(place: str, hub_id: str, progress: Progress) -> Path:
         RepositoryNotFoundError,
     )
 
-    try:
-        return Path(snapshot_download(hub_id, ignore_patterns=_IGNORED, local_files_only=True))
-    except LocalEntryNotFoundError:
-        progress(f"fetching {hub_id} from the hub")
+    with suppress(LocalEntryNotFoundError):
+        here = Path(snapshot_download(hub_id, ignore_patterns=_IGNORED, local_files_only=True))
+        if weights_bytes(here):  # a plan leaves the config alone in the cache
+            return here
+    progress(f"fetching {hub_id} from the hub")
     try:
         return Path(snapshot_download(hub_id, ignore_patterns=_IGNORED))
     except GatedRepoError:

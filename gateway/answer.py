@@ -8,7 +8,9 @@ from functools import lru_cache
 from common.errors import EngineConnectError, EngineDeadError, EngineDisconnectError
 from gateway.events import failure_in
 from gateway.exchange import Exchange, is_event_stream, request_head, returned
+from gateway.remote import LensStream, Reply, asked_of, converse
 from gateway.upstream import Connection, Origin, Pool, RawHeaders
+from router.fallback import with_model
 from router.replicas import Replica
 
 _origin = lru_cache(1024)(Origin.of)
@@ -22,12 +24,13 @@ class Answer:
     status: int
     headers: RawHeaders
     body: bytes
-    stream: Connection | None
+    stream: Connection | LensStream | None
     origin: Origin
 
     def close(self, pool: Pool) -> None:
         if self.stream is not None:
-            pool.give_back(self.origin, self.stream)
+            seen = self.stream
+            pool.give_back(self.origin, seen.connection if isinstance(seen, LensStream) else seen)
 
 
 async def open_answer(pool: Pool, exchange: Exchange, replica: Replica) -> Answer:
@@ -35,10 +38,16 @@ async def open_answer(pool: Pool, exchange: Exchange, replica: Replica) -> Answe
     if replica.url is None:
         raise EngineConnectError("it has just gone")
     origin = _origin(replica.url)
+    if replica.endpoint is not None:
+        return await _open_remote(pool, exchange, replica, origin)
     connection = await pool.take(origin)
     stream = None
     try:
-        connection.send(request_head(exchange, origin, replica.token), exchange.body)
+        asked = _body_for(exchange, replica)
+        head = request_head(
+            exchange, origin, replica.token, len(asked), keep_alive=replica.keeps_alive
+        )
+        connection.send(head, asked)
         await connection.head()
         headers = returned(connection.headers)
         if connection.status == 200 and is_event_stream(headers):
@@ -50,6 +59,28 @@ async def open_answer(pool: Pool, exchange: Exchange, replica: Replica) -> Answe
         if stream is None:
             pool.give_back(origin, connection)
     return Answer(replica, connection.status, headers, body, stream, origin)
+
+
+async def _open_remote(pool: Pool, exchange: Exchange, replica: Replica, origin: Origin) -> Answer:
+    assert replica.endpoint is not None
+    asked = asked_of(exchange, replica)
+    if isinstance(asked, Reply):  # it cannot be said there
+        return Answer(replica, asked.status, asked.headers, asked.body, None, origin)
+    connection = await pool.take(origin)
+    reply = None
+    try:
+        reply = await converse(connection, exchange, origin, replica.endpoint, asked)
+    finally:
+        if reply is None or reply.stream is None:
+            pool.give_back(origin, connection)
+    return Answer(replica, reply.status, reply.headers, reply.body, reply.stream, origin)
+
+
+def _body_for(exchange: Exchange, replica: Replica) -> bytes:
+    """As it came, but for the name of the model where the engine has its own."""
+    if replica.served_as is None:
+        return exchange.body
+    return with_model(exchange.body, replica.served_as) or exchange.body
 
 
 async def _first_events(connection: Connection, replica: Replica) -> bytes:

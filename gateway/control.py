@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request, Response
@@ -93,4 +94,8 @@ def _replica_row(replica: Replica) -> dict[str, Any]:
         "started_at": replica.started_at,
         "ready_after_s": replica.ready_after_s,
         "max_model_len": replica.max_model_len,
+        "version": replica.version,
+        "loaded": replica.loaded,
+        "vram_bytes": replica.vram_bytes,
+        "loaded_until": "forever" if replica.loaded_until == inf else replica.loaded_until,
     }

@@ -8,6 +8,7 @@ handed over to that loop.
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import threading
 from collections.abc import Mapping
@@ -24,9 +25,14 @@ from common.config import Config
 from common.logs import redirect_output
 from engines.base import EngineStatus, ReplicaSpec, State
 from engines.deployment import application_name
-from engines.remote import Remote, watch_remote
+from engines.endpoint import Remote, remotes_of
+from engines.ollama.served import by_server, served
+from engines.ollama.watch import watch_server
+from engines.remote import watch_remote
 from gateway.app import Gateway
 from gateway.listener import listen, server_config
+from gateway.ollama import of_ollama
+from gateway.owned import of_spec
 from router.dispatch import Dispatcher
 from router.replicas import Replica
 
@@ -49,10 +55,12 @@ class Router:
         self._config = config
         self._handles = dict(handles or {})
         self._last: dict[str, EngineStatus] = {}
-        self._remotes = remotes(config)
-        replicas = [_owned(config, spec) for spec in specs] + [
+        self._remotes = remotes_of(config)
+        self._ollama = served(config, os.environ)
+        replicas = [of_spec(config, spec) for spec in specs] + [
             _remote(config, r) for r in self._remotes
         ]
+        replicas += [of_ollama(config, each) for each in self._ollama]
         self._dispatcher = Dispatcher(config, replicas)
         self._gateway = Gateway(config, self._dispatcher, admin_token)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -86,10 +94,17 @@ class Router:
 
         self._loop = asyncio.get_running_loop()
         await self._gateway.start()
+        # What is there now stays; the collector need not look through it during a request.
+        gc.collect()
+        gc.freeze()
         session = self._gateway.session
         watches = [
             asyncio.create_task(watch_remote(remote, session, self._dispatcher.report))
             for remote in self._remotes
+        ]
+        watches += [
+            asyncio.create_task(watch_server(url, models, session, self._dispatcher.report))
+            for url, models in by_server(self._ollama).items()
         ]
         self._started.set()
         await uvicorn.Server(server_config(self._gateway)).serve(sockets=[self._listener])
@@ -157,19 +172,6 @@ def application(
     return deployment.bind(config, specs, admin_token, log_path, handles)
 
 
-def remotes(config: Config) -> list[Remote]:
-    return [
-        Remote(f"{name}-{index}", name, url.rstrip("/").removesuffix("/v1"))
-        for name, model in config.models.items()
-        if config.engine_of(name) == "openai"
-        for index, url in enumerate(model.sources)
-    ]
-
-
-def _owned(config: Config, spec: ReplicaSpec) -> Replica:
-    limit = config.max_in_flight_of(spec.model)
-    return Replica(spec.id, spec.model, limit, spec.token, spec.gpu_ids)
-
-
 def _remote(config: Config, remote: Remote) -> Replica:
-    return Replica(remote.id, remote.model, config.max_in_flight_of(remote.model))
+    limit = config.max_in_flight_of(remote.model)
+    return Replica(remote.id, remote.model, limit, endpoint=remote.endpoint)

@@ -65,10 +65,14 @@ class Exchange:
     expired: bool = False  # the engine was silent for too long
     overdue: bool = False  # the deadline has passed
     hung_up: bool = False
+    cost_usd: float | None = None  # known of remote models that have a price
 
 
-def request_head(exchange: Exchange, origin: Origin, token: str) -> bytes:
-    """Request line and headers. What came was parsed, so no value holds a line break."""
+def request_head(
+    exchange: Exchange, origin: Origin, token: str, n_bytes: int, *, keep_alive: bool = True
+) -> bytes:
+    """Request line and headers of a body of `n_bytes`. What came was parsed, so no value holds a
+    line break."""
     target = origin.prefix.encode() + exchange.raw_path
     if exchange.query:
         target += b"?" + exchange.query
@@ -77,7 +81,9 @@ def request_head(exchange: Exchange, origin: Origin, token: str) -> bytes:
     lines.append(b"x-request-id: " + exchange.request_id.encode("latin-1"))
     if token:
         lines.append(b"authorization: Bearer " + token.encode())
-    lines.append(b"content-length: %d\r\n\r\n" % len(exchange.body))
+    if not keep_alive:
+        lines.append(b"connection: close")
+    lines.append(b"content-length: %d\r\n\r\n" % n_bytes)
     return b"\r\n".join(lines)
 
 

@@ -9,15 +9,18 @@ from common.errors import (
     EngineConnectError,
     EngineDisconnectError,
     EngineError,
+    EngineOverloadedError,
     EngineTimeoutError,
     RoundhouseError,
+    UpstreamAuthError,
 )
 from gateway.answer import Answer
 from gateway.exchange import Exchange
 from router.breaker import Verdict
-from router.refusals import failure_of, retry_after_s
+from router.refusals import failure_of, is_foreign, retry_after_s
 from router.replicas import Replica
 
+_KEY_REFUSED = frozenset({401, 402, 403})  # 402: the account has run dry
 _BUSY = 529  # like a 429: it says nothing of the replica's health
 
 
@@ -42,8 +45,31 @@ def refusal(answer: Answer) -> Failure | None:
     """The failure that an answer tells of; None when it is an answer for the client."""
     if answer.status < 400:
         return None
+    if answer.replica.endpoint is not None and answer.status in _KEY_REFUSED:
+        return Failure(_refused_us(answer))
     error = failure_of(answer.status, answer.body, answer.replica.id)
-    return None if error is None else Failure(error, answer)
+    if error is None:
+        return None
+    # Words that only this engine uses are not passed on: clients read OpenAI's code.
+    return Failure(error, None if is_foreign(answer.body) else answer)
+
+
+def _refused_us(answer: Answer) -> UpstreamAuthError:
+    """Our key is at fault, not the client's. The provider's own words may quote the key."""
+    endpoint = answer.replica.endpoint
+    assert endpoint is not None
+    key = f"key (of {endpoint.key_place})" if endpoint.key else "request without a key"
+    return UpstreamAuthError(
+        f"the provider of model {answer.replica.model!r} refused Roundhouse's own {key} "
+        f"with HTTP {answer.status}"
+    )
+
+
+def rest_s(refused: Failure | None, replica: Replica) -> float | None:
+    """How long a provider asks to be left alone."""
+    if refused is None or replica.endpoint is None:
+        return None
+    return refused.asked_pause_s if isinstance(refused.error, EngineOverloadedError) else None
 
 
 def verdict_of(refused: Failure | None) -> Verdict:

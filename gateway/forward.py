@@ -25,7 +25,7 @@ from common.errors import (
 from common.routing_config import FallbackConfig, HedgeConfig, ResumeConfig, RetryConfig
 from gateway.answer import open_answer
 from gateway.exchange import Exchange
-from gateway.failure import Failure, late, of_replica, refusal, verdict_of
+from gateway.failure import Failure, late, of_replica, refusal, rest_s, verdict_of
 from gateway.hedge import Hedge
 from gateway.metrics import Metrics
 from gateway.relay import break_off, pass_on, send_whole
@@ -226,6 +226,8 @@ class Forwarder:
             has_stand_in=has_stand_in,
             roll=random.random(),  # noqa: S311  # jitter, no secret
         )
+        if step and step.pause_s and has_stand_in and lane.rests(tried[-1]):
+            return None  # another model answers sooner
         if step and is_budgeted(failure.error) and not self._budget(lane.model).take():
             _log.warning("model %s: no retry is left of router.retry.budget", lane.model)
             return None
@@ -243,6 +245,8 @@ class Forwarder:
         try:
             refused = await self._exchange(exchange, lane, tried)
             verdict = verdict_of(refused)
+            if rest := rest_s(refused, exchange.replica):
+                lane.rest(exchange.replica, rest)
             return self._failed(exchange, refused) if refused else None
         except asyncio.CancelledError:
             if not exchange.expired or exchange.hung_up:
@@ -304,6 +308,8 @@ class Forwarder:
         return budget
 
     def _record(self, exchange: Exchange) -> None:
+        if exchange.cost_usd is not None:
+            self._metrics.spent(exchange.model, exchange.cost_usd)
         if exchange.begun:
             self._metrics.answered(exchange.model, exchange.route, exchange.status)
             self._metrics.timed(

@@ -21,6 +21,7 @@ _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120
 _OVERHEAD_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 1)
 _DECISION_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.05, 0.3, 1)
 _ENGINE_TIMEOUT_S = 2.0
+_ENGINES_OWN = ("vllm:", "llamacpp:")
 
 
 class Metrics:
@@ -109,6 +110,12 @@ class Metrics:
             ("model",),
             **names,
         )
+        self._cost = Counter(
+            "roundhouse_cost_usd",
+            "US dollars for whole answers of remote models whose price is known.",
+            ("model",),
+            **names,
+        )
         self.registry.register(self)
         # Finding a labelled child costs more than counting does.
         self._answer_child = lru_cache(1024)(self._requests.labels)
@@ -146,6 +153,9 @@ class Metrics:
 
     def resumed(self, model: str, outcome: str) -> None:
         self._resumes.labels(model, outcome).inc()
+
+    def spent(self, model: str, cost_usd: float) -> None:
+        self._cost.labels(model).inc(cost_usd)
 
     def hung_up(self, model: str) -> None:
         self._hangups.labels(model).inc()
@@ -203,7 +213,7 @@ async def render(
     metrics: Metrics, session: aiohttp.ClientSession, replicas: Iterable[Replica]
 ) -> bytes:
     """The whole page. An engine that does not answer in time is left out, not waited for."""
-    up = [replica for replica in replicas if replica.state is State.READY and replica.url]
+    up = [r for r in replicas if r.state is State.READY and r.url and not _is_providers(r)]
     texts = await asyncio.gather(*(_engine_text(session, replica) for replica in up))
     engines = merge_families(
         {replica: text for replica, text in zip(up, texts, strict=True) if text}
@@ -211,17 +221,25 @@ async def render(
     return generate_latest(metrics.registry) + generate_latest(_Families(engines))
 
 
+def _is_providers(replica: Replica) -> bool:
+    """Whoever wants a key has no metrics for us."""
+    return replica.endpoint is not None and bool(replica.endpoint.key)
+
+
 async def _engine_text(session: aiohttp.ClientSession, replica: Replica) -> str:
     timeout = aiohttp.ClientTimeout(total=_ENGINE_TIMEOUT_S)
+    headers = {"Authorization": f"Bearer {replica.token}"} if replica.token else {}
     try:
-        async with session.get(f"{replica.url}/metrics", timeout=timeout) as answer:
+        async with session.get(
+            f"{replica.url}/metrics", headers=headers, timeout=timeout
+        ) as answer:
             return await answer.text() if answer.status == 200 else ""
     except (aiohttp.ClientError, TimeoutError, UnicodeDecodeError):
         return ""
 
 
 def merge_families(texts: Mapping[Replica, str]) -> list[Metric]:
-    """The engines' `vllm:*` families, one each, their samples labelled with model and replica."""
+    """The engines' own families, one each, their samples labelled with model and replica."""
     merged: dict[str, Metric] = {}
     for replica, text in texts.items():
         for family in _families(text):
@@ -234,12 +252,12 @@ def merge_families(texts: Mapping[Replica, str]) -> list[Metric]:
 
 
 def _families(text: str) -> list[Metric]:
-    """One engine's `vllm:*` families; none when its page is not what it should be."""
+    """One engine's own families; none when its page is not what it should be."""
     try:
         found = list(text_string_to_metric_families(text))
     except ValueError:
         return []
-    return [family for family in found if family.name.startswith("vllm:")]
+    return [family for family in found if family.name.startswith(_ENGINES_OWN)]
 
 
 class _Families:

@@ -5,20 +5,36 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from common.config import Config
-from engines.base import State
-from router.catalog.profile import Profile, profile
+from common.ollama_names import bare
+from engines.base import EngineStatus, State
+from router.catalog.profile import Facts, Profile, profile
 from router.catalog.score import Score
 from router.choice import Candidate
 from router.feedback.learning import Learning
+from router.files import facts_on_disk
 from router.replicas import Lane
 
 
 def profiles_of(config: Config) -> dict[str, Profile]:
     """What is known of each model before any feedback."""
-    return {
-        name: profile(name, source=model.sources[0], config=model)
-        for name, model in config.models.items()
-    }
+    return {name: profile_of(config, name) for name in config.models}
+
+
+def profile_of(config: Config, name: str, facts: Facts | None = None) -> Profile:
+    """`facts` are the engine's own; without them the model's files on this disk are read."""
+    model = config.models[name]
+    facts = facts or facts_on_disk(config, name)
+    return profile(name, source=bare(model.sources[0]), config=model, facts=facts)
+
+
+def facts_of(status: EngineStatus) -> Facts | None:
+    """What an engine's report tells of its model; None where that is nothing."""
+    told = Facts(
+        modalities=status.modalities,  # type: ignore[arg-type]  # engines name them as the config
+        tools=status.tools,
+        size_b=status.size_b,
+    )
+    return None if told == Facts() else told
 
 
 def of_profiles(profiles: Iterable[Profile], learning: Learning | None = None) -> list[Candidate]:
@@ -38,7 +54,7 @@ def _of_lane(lane: Lane, known: Profile, learning: Learning | None) -> Candidate
     return _candidate(
         known,
         learning,
-        loaded=bool(up),
+        loaded=any(replica.loaded is not False for replica in up),
         healthy=bool(up) or coming,
         in_flight=sum(replica.in_flight for replica in up),
         capacity=sum(replica.max_in_flight for replica in up) or 1,

@@ -10,7 +10,8 @@ from common.config import Config
 from common.errors import BadRequestError, ModelNotFoundError
 from engines.base import EngineStatus, State
 from router.auto import Auto, Decision, Wish
-from router.candidates import of_lanes, profiles_of
+from router.candidates import facts_of, of_lanes, profile_of, profiles_of
+from router.catalog.profile import Facts
 from router.classify import Conversation, Verdict
 from router.classify.own_patterns import rules_of
 from router.conversations import Marks
@@ -42,6 +43,8 @@ class Dispatcher:
         self.replicas = {r.id: r for members in by_model.values() for r in members}
         self._routes = _routes(config, self.lanes)
         self.profiles = profiles_of(config)
+        self._config = config
+        self._facts: dict[str, Facts] = {}
         self._learning: Learning | None = None
         self._auto = Auto(rules_of(config), config.router.strategy, config.router.conversations)
 
@@ -109,6 +112,10 @@ class Dispatcher:
         """A replica's own report, or None when it could not be had."""
         replica = self.replicas[replica_id]
         self.lanes[replica.model].report(replica, status)
+        facts = facts_of(status) if status else None
+        if facts and facts != self._facts.get(replica.model):
+            self._facts[replica.model] = facts
+            self.profiles[replica.model] = profile_of(self._config, replica.model, facts)
 
     @property
     def ready(self) -> bool:

@@ -49,6 +49,11 @@ def failure_of(status: int, body: bytes, replica_id: str) -> EngineError | None:
     return kind(f"replica {replica_id} failed: {message_in(body)}")
 
 
+def is_foreign(body: bytes) -> bool:
+    """Is it llama.cpp's error for a prompt that is too long, which has no code of OpenAI's?"""
+    return b"exceed_context_size_error" in body[:_SEARCHED_BYTES]
+
+
 def message_in(body: bytes) -> str:
     """The words of an engine's error answer, whatever its form."""
     try:

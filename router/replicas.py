@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
-from common.errors import BusyError, OutOfMemoryError, QueueFullError, UnavailableError
+from common.errors import (
+    BusyError,
+    OutOfMemoryError,
+    QueueFullError,
+    RestingError,
+    UnavailableError,
+)
 from common.routing_config import BreakerConfig
 from engines.base import EngineStatus, State
+from engines.endpoint import Endpoint
 from router.breaker import Breaker, Verdict
 from router.call import NO_CALL, Call
 from router.hits import HitWindow
 from router.policies.base import Policy
 
 _RETRY_AFTER_S = 5
+_LONGEST_REST_S = 60.0  # a provider that asks for more is asked again after that
 
 
 @dataclass(slots=True, eq=False)
@@ -40,6 +49,13 @@ class Replica:
     started_at: float = 0.0
     ready_after_s: float | None = None
     max_model_len: int | None = None
+    version: str | None = None
+    loaded: bool | None = None
+    vram_bytes: int | None = None
+    loaded_until: float | None = None
+    served_as: str | None = None  # its engine's name for the model, where that is another
+    endpoint: Endpoint | None = None  # set where somebody else runs it
+    keeps_alive: bool = True  # False: a connection to it is good for one request
     breaker: Breaker = field(default_factory=Breaker)
     prefix_hits: HitWindow = field(default_factory=HitWindow)
 
@@ -55,6 +71,8 @@ class Replica:
         self.error, self.error_code = status.error, status.error_code
         self.started_at, self.ready_after_s = status.started_at, status.ready_after_s
         self.max_model_len = status.max_model_len or self.max_model_len
+        self.version, self.loaded = status.version, status.loaded
+        self.vram_bytes, self.loaded_until = status.vram_bytes, status.loaded_until
         return restarted
 
     def lost(self) -> None:
@@ -84,6 +102,7 @@ class Lane:
         self._queue_timeout_s = queue_timeout_s
         for replica in replicas:
             replica.breaker.config = breaker or BreakerConfig()
+        self._rests_until: dict[Replica, float] = {}
         # In order of arrival, each with the replicas that it must not get.
         self._waiting: dict[asyncio.Future[Replica], tuple[Collection[Replica], Call]] = {}
 
@@ -130,6 +149,13 @@ class Lane:
         replica.breaker.arrive(verdict, self.clock(), departed_at)
         self._free(replica, call)
 
+    def rest(self, replica: Replica, for_s: float) -> None:
+        """It has asked not to be asked for so long."""
+        self._rests_until[replica] = self.clock() + min(for_s, _LONGEST_REST_S)
+
+    def rests(self, replica: Replica) -> bool:
+        return bool(self._rests_until) and self._rests_until.get(replica, 0.0) > self.clock()
+
     def report(self, replica: Replica, status: EngineStatus | None) -> None:
         """A replica's own report, or None when it could not be had."""
         if status is None:
@@ -169,13 +195,16 @@ class Lane:
     def can_serve(self, exclude: Collection[Replica] = ()) -> bool:
         """Is a ready replica's breaker closed, or waiting for a probe?"""
         return any(
-            r.state is State.READY and r not in exclude and self._admits(r) for r in self.replicas
+            r.state is State.READY and r not in exclude and self._admits(r) and not self.rests(r)
+            for r in self.replicas
         )
 
     def _pick(self, exclude: Collection[Replica], call: Call) -> Replica | None:
         ready = [r for r in self.replicas if r.state is State.READY and r not in exclude]
         if not ready:
             raise self._unavailable()
+        if self._rests_until:
+            ready = self._awake(ready)
         # A breaker sends requests to others. Where there are none, refusing would turn what may
         # be over by now into a sure failure, so the one that has rested longest is tried.
         sound = [r for r in ready if self._admits(r)] or [
@@ -183,6 +212,19 @@ class Lane:
         ]
         with_room = [r for r in sound if r.in_flight < r.max_in_flight]
         return self.policy.pick(with_room, call) if with_room else None
+
+    def _awake(self, ready: list[Replica]) -> list[Replica]:
+        """Raises RestingError when all of them have asked for a pause."""
+        now = self.clock()
+        self._rests_until = {r: until for r, until in self._rests_until.items() if until > now}
+        awake = [replica for replica in ready if replica not in self._rests_until]
+        if not awake:
+            rest_s = min(self._rests_until[replica] for replica in ready) - now
+            raise RestingError(
+                f"model {self.model!r}: its provider has asked for a pause of {rest_s:.0f} s more",
+                retry_after_s=math.ceil(rest_s),
+            )
+        return awake
 
     def _admits(self, replica: Replica) -> bool:
         return replica.breaker.closed or replica.breaker.admits(self.clock())

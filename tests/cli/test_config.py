@@ -88,6 +88,19 @@ models:
     assert config.models["m"].placement.replicas == 2
 
 
+def test_headers_for_providers_are_not_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "far.yaml"
+    file.write_text(
+        "models: {m: {engine: openai, source: http://a, remote: {headers: {x-key: tell-nobody}}}}"
+    )
+    show(file, as_json=True)
+    shown = capsys.readouterr().out
+    assert json.loads(shown)["models"]["m"]["remote"]["headers"] == {"x-key": "(hidden)"}
+    assert "tell-nobody" not in shown
+
+
 def test_without_a_file_the_default_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     show(None, as_json=True)
     shown = json.loads(capsys.readouterr().out)

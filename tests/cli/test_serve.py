@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shlex
@@ -21,6 +22,22 @@ def test_without_anything_it_is_the_embedded_model() -> None:
         "smollm2": "embedded:smollm2"
     }
     assert (config.server.host, config.server.port) == ("127.0.0.1", 8000)
+
+
+def test_where_only_llama_cpp_is_installed_it_is_that_models_gguf(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: object() if name == "xllamacpp" else None
+    )
+    config = load_config(None, (), None, None)
+    assert config.models["smollm2-gguf"].source == "embedded:smollm2-gguf"
+    assert config.engine_of("smollm2-gguf") == "llamacpp"
+
+
+def test_a_gguf_file_needs_no_more_than_its_name() -> None:
+    config = load_config(None, ("/models/some.Q4_K_M.gguf",), None, None)
+    assert config.engine_of("some.Q4_K_M") == "llamacpp"
 
 
 def test_models_by_flag_need_no_file() -> None:

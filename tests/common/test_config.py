@@ -166,20 +166,26 @@ def test_exactly_as_many_gpus_are_right() -> None:
 # Remote engines
 
 
+NO_URLS = (
+    "models.m.source: must be http(s) URLs for engine openai, or of: "
+    "openai, zai, glm, openrouter, gemini"
+)
+
+
 @pytest.mark.parametrize(
     ("model", "said"),
     [
         (
             {"source": "a/b", "engine": "openai"},
-            "models.m.source: must be http(s) URLs for engine openai",
+            NO_URLS,
         ),
         (
             {"source": ["http://a", "a/b"], "engine": "openai"},
-            "models.m.source: must be http(s) URLs for engine openai",
+            NO_URLS,
         ),
         (
             {"source": "ftp://a", "engine": "openai"},
-            "models.m.source: must be http(s) URLs for engine openai",
+            NO_URLS,
         ),
         ({"source": "http://a"}, "models.m.source: engine vllm takes one model, not URLs"),
         ({"source": ["a/b", "c/d"]}, "models.m.source: engine vllm takes one model, not URLs"),

@@ -60,7 +60,7 @@ UNKNOWN = [
         "modells: {}\n" + MODEL,
         (
             "house.yaml:1: modells: unknown key; did you mean 'models'? "
-            "(allowed: version, server, gpu, defaults, models, router)"
+            "(allowed: version, server, gpu, defaults, models, model_dirs, ollama, router)"
         ),
     ),
     (
@@ -68,7 +68,8 @@ UNKNOWN = [
         (
             "house.yaml:4: models.m.max_modle_len: unknown key; did you mean 'max_model_len'? "
             "(allowed: tasks, quality, cost_per_million_tokens, modalities, tools, source, engine, "
-            "placement, max_model_len, dtype, quantization, aliases, max_in_flight, engine_args)"
+            "placement, max_model_len, dtype, quantization, aliases, max_in_flight, engine_args, "
+            "remote, price, base_url, keep_alive, pull)"
         ),
     ),
     (
@@ -115,7 +116,10 @@ WRONG = [
     ),
     (
         "models:\n  m:\n    source: a/b\n    engine: vlm\n",
-        "house.yaml:4: models.m.engine: input should be 'vllm' or 'openai', not 'vlm'",
+        (
+            "house.yaml:4: models.m.engine: input should be 'vllm', 'llamacpp', 'ollama', 'openai' "
+            "or 'anthropic', not 'vlm'"
+        ),
     ),
     (
         MODEL + "router:\n  policy: random\n",
@@ -470,7 +474,7 @@ def test_merging_replaces_lists_and_leaves_its_sources_alone() -> None:
 @pytest.mark.parametrize(
     ("at", "keys"),
     [
-        ((), ["version", "server", "gpu", "defaults", "models", "router"]),
+        ((), ["version", "server", "gpu", "defaults", "models", "model_dirs", "ollama", "router"]),
         (("models", "any", "placement"), ["tp", "pp", "replicas", "gpus"]),
         (("router", "breaker"), ["failures", "open", "successes"]),
         (("models",), []),

@@ -19,7 +19,8 @@ from common.config import (
     RouterConfig,
     ServerConfig,
 )
-from engines import vllm_args
+from common.remote_config import PriceConfig, RemoteConfig
+from engines import registry
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -28,7 +29,8 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 def test_every_config_loads(path: Path) -> None:
     config = config_file.load(path)
     for name, model in config.models.items():
-        vllm_args.check(name, model.engine_args)
+        if kind := registry.OWNED.get(config.engine_of(name)):
+            kind.check(name, model.engine_args)
 
 
 def test_the_schema_beside_them_is_that_of_the_code() -> None:
@@ -44,6 +46,8 @@ def test_the_schema_beside_them_is_that_of_the_code() -> None:
         (EngineDefaults, ("defaults",)),
         (ModelConfig, ("models", "smollm2")),
         (PlacementConfig, ("models", "smollm2", "placement")),
+        (RemoteConfig, ("models", "claude", "remote")),
+        (PriceConfig, ("models", "claude", "price")),
         (RouterConfig, ("router",)),
         (RetryConfig, ("router", "retry")),
     ],

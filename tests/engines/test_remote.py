@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Self
 
 import aiohttp
@@ -11,7 +12,10 @@ import pytest
 
 from engines import remote
 from engines.base import EngineStatus, State
+from engines.endpoint import Endpoint
 from engines.remote import Remote, watch_remote
+from tests.fakes.cloud import KEY
+from tests.fakes.clouds import FakeCloud
 from tests.fakes.running import FakeEngine
 
 Told = tuple[str, State, str, str | None]
@@ -116,3 +120,45 @@ def test_a_url_that_cannot_be_asked_does_not_end_the_watch() -> None:
             return told
 
     assert asyncio.run(work())[1] is State.STARTING
+
+
+# With a key
+
+
+@pytest.fixture
+def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeCloud]:
+    monkeypatch.setattr(remote, "_KEYED_PERIOD_S", 0.01)
+    with FakeCloud("anthropic") as running:
+        yield running
+
+
+def first_look(url: str, endpoint: Endpoint) -> Told:
+    async def work() -> Told:
+        async with Watch(url) as watch:
+            watch.task.cancel()
+            watch.remote = replace(watch.remote, endpoint=endpoint)
+            watch.task = asyncio.create_task(
+                watch_remote(watch.remote, watch.session, watch.report)
+            )
+            while not watch.told:
+                await asyncio.sleep(0.005)
+            return watch.told[-1]
+
+    return asyncio.run(work())
+
+
+def test_the_key_is_shown_to_the_endpoint(cloud: FakeCloud) -> None:
+    endpoint = Endpoint("anthropic", key=KEY, key_place="THE_KEY")
+    assert first_look(cloud.url, endpoint) == ("m-0", State.READY, "", cloud.url)
+    assert cloud.seen()[-1]["path"] == "/v1/models"
+
+
+def test_a_key_that_is_refused_is_told(cloud: FakeCloud) -> None:
+    endpoint = Endpoint("anthropic", key="sk-wrong-one", key_place="THE_KEY")
+    assert first_look(cloud.url, endpoint)[1:3] == (State.READY, "refuses our key of THE_KEY")
+
+
+def test_one_that_must_not_be_asked_is_taken_to_be_up(cloud: FakeCloud) -> None:
+    endpoint = Endpoint("anthropic", key=KEY, watched=False)
+    assert first_look(cloud.url, endpoint)[1] is State.READY
+    assert cloud.seen() == []

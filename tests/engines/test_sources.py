@@ -108,6 +108,7 @@ NOT_HERE = LocalEntryNotFoundError("not here")
 def test_a_model_in_the_hubs_cache_needs_no_hub(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"x")
     hub = Hub(monkeypatch, tmp_path)
     told: list[str] = []
     assert resolve("m", "owner/name", told.append) == tmp_path

@@ -29,11 +29,7 @@ class House:
     ready once; nobody looks after them then."""
 
     def __init__(self, config: Config, admin_token: str = "") -> None:
-        replicas = {
-            Replica(f"{name}-{i}", name, config.max_in_flight_of(name)): url
-            for name, model in config.models.items()
-            for i, url in enumerate(model.sources)
-        }
+        replicas = self.replicas(config)
         self.dispatcher = Dispatcher(config, replicas)
         self.gateway = Gateway(config, self.dispatcher, admin_token)
         for pid, (replica, url) in enumerate(replicas.items(), start=1):
@@ -45,6 +41,14 @@ class House:
         self.url = f"http://127.0.0.1:{self.port}"
         self._started = threading.Event()
         self._thread = threading.Thread(target=lambda: uvloop.run(self._serve()), name="house")
+
+    def replicas(self, config: Config) -> dict[Replica, str]:
+        """Each with its URL."""
+        return {
+            Replica(f"{name}-{i}", name, config.max_in_flight_of(name)): url
+            for name, model in config.models.items()
+            for i, url in enumerate(model.sources)
+        }
 
     def start(self) -> None:
         self._thread.start()

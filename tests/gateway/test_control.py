@@ -126,6 +126,10 @@ def test_the_replicas_as_the_router_sees_them(house: House, one: FakeEngine, htt
         "started_at": 0.0,
         "ready_after_s": None,
         "max_model_len": 2048,
+        "version": None,
+        "loaded": None,
+        "vram_bytes": None,
+        "loaded_until": None,
     }
     last = told["replicas"][2]
     assert (last["state"], last["error"], last["error_code"]) == (

@@ -13,7 +13,7 @@ from common.errors import (
     EngineOverloadedError,
     OutOfMemoryError,
 )
-from router.refusals import failure_of, message_in, retry_after_s
+from router.refusals import failure_of, is_foreign, message_in, retry_after_s
 
 
 def body(message: str, **fields: object) -> bytes:
@@ -36,6 +36,11 @@ def test_a_context_that_is_too_short(status: int, said: bytes) -> None:
     failure = failure_of(status, said, "m-0")
     assert type(failure) is ContextTooLongError
     assert failure.trigger == "context_too_long"
+
+
+@pytest.mark.parametrize(("_", "said"), TOO_LONG)
+def test_only_llama_cpps_type_is_foreign_to_openais_clients(_: int, said: bytes) -> None:
+    assert is_foreign(said) is (b"exceed_context_size_error" in said)
 
 
 @pytest.mark.parametrize(
