@@ -37,7 +37,7 @@ _HEAD = "# piece\trarity\t" + "\t".join(TASKS) + "\t(hundredths; see router/clas
 class Example:
     prompt: Prompt
     conversation: Conversation
-    pieces: frozenset[str]
+    pieces: set[str]
 
 
 def examples_of(prompts: Iterable[Prompt], rules: Rules) -> list[Example]:

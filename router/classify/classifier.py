@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from common.quality_config import TASKS, Task
 from router.classify.conversation import Conversation, Turn, clip
@@ -54,9 +55,8 @@ _TURNS_AWAY = re.compile(
 )
 
 
-@dataclass(frozen=True)
-class Spoken:
-    """A pattern that matched, and what it gave."""
+class Spoken(NamedTuple):
+    """A pattern that matched, and what it gave. A tuple: dozens are made for every request."""
 
     pattern: str
     task: Task
@@ -165,7 +165,7 @@ def _recall(view: View, rules: Rules) -> tuple[Spoken, ...]:
 
 
 def _weighed(spoken: Spoken, factor: float) -> Spoken:
-    return replace(spoken, weight=round(spoken.weight * factor, 2))
+    return spoken._replace(weight=round(spoken.weight * factor, 2))
 
 
 def _is_look(pattern: Pattern) -> bool:

@@ -23,14 +23,14 @@ _OTHER = re.compile(r"[\u0370-\u1cff\u3040-\u30ff\u3400-\u9fff]+")
 _PARTICLE = re.compile(
     r"[A-Za-z](?:을|를|은|는|이|가|의|에|로|으로|와|과|도|해|하)(?=[\s가-힣?.!]|$)"
 )
-# Frequent little words that English does not have.
-_FOREIGN = re.compile(
-    r"\b(?:el|los|las|una|que|por|para|est[aá]|le|les|des|une|est|dans|pour|vous|der|die|das|und"
-    r"|nicht|ein|eine|ist|wie|il|che|di|della|per|como|com|uma|não|het|een|och)\b",
-    re.IGNORECASE,
+_WORD = re.compile(r"[^\W\d_]+")
+# Frequent little words that English does not have, and such that it has.
+_FOREIGN = frozenset(
+    "el los las una que por para est esta está le les des une dans pour vous der die das und nicht "  # noqa: SIM905
+    "ein eine ist wie il che di della per como com uma não het een och".split()
 )
-_ENGLISH = re.compile(
-    r"\b(?:the|of|to|is|are|was|and|you|what|how|for|with|this|that|it|please)\b", re.IGNORECASE
+_ENGLISH = frozenset(
+    "the of to is are was and you what how for with this that it please".split()  # noqa: SIM905
 )
 
 
@@ -65,5 +65,6 @@ def _letters(script: re.Pattern[str], text: str) -> int:
 
 
 def _is_foreign(text: str) -> bool:
-    foreign = len(_FOREIGN.findall(text))
-    return foreign >= _FOREIGN_WORDS and foreign > 2 * len(_ENGLISH.findall(text))
+    words = _WORD.findall(text.lower())
+    foreign = sum(map(_FOREIGN.__contains__, words))
+    return foreign >= _FOREIGN_WORDS and foreign > 2 * sum(map(_ENGLISH.__contains__, words))

@@ -10,10 +10,9 @@ from __future__ import annotations
 import math
 import re
 import struct
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from heapq import nlargest
 from itertools import pairwise
 from pathlib import Path
 
@@ -30,20 +29,19 @@ _DIGITS = re.compile(r"\d[\d.,]*")
 _SPACE = re.compile(r"\s")
 _END = re.compile(r"[\s.?!~^ㅋㅎㅠㅜ]+$")
 _STEMS = (4, 5)
-_TAILS = (3,)
+_TAIL = 3
 _GRAMS = (2, 3, 4)
 _ENDINGS = (2, 3, 4, 5)
 _MANY_DIGITS = 5
 _LONGEST_SIZE = 6
 _OF_WORDS = "wbek"  # pieces of words begin so; other pieces alone say nothing of a text
 _FLOOR = 300.0  # about the squared rarity of ten pieces
-_TOLD = 3  # pieces that an explanation names
 
 
 @dataclass(frozen=True)
 class Learned:
-    """`scores` are natural logarithms of the tasks' odds over the middle one; `told` names the
-    pieces that spoke loudest for the first of them."""
+    """`scores` are natural logarithms of the tasks' odds over the middle one; `told` is the
+    piece that spoke loudest for the first of them."""
 
     scores: Mapping[Task, float]
     told: str
@@ -94,8 +92,8 @@ def length_of(rarities: Iterable[int]) -> float:
 
 
 def _loudest(met: Iterable[str], weights: Sequence[int]) -> str:
-    ranked = nlargest(_TOLD, zip(weights, met, strict=True))
-    return ", ".join(piece.partition(":")[2] for weight, piece in ranked if weight > 0)
+    weight, piece = max(zip(weights, met, strict=True))
+    return piece.partition(":")[2] if weight > 0 else ""
 
 
 @cache
@@ -127,40 +125,41 @@ def read(path: Path) -> Table:
     return Table(tuple(each / SCALE for each in bias[1:]), packed)
 
 
-def pieces_of(view: View) -> frozenset[str]:
+def pieces_of(view: View) -> set[str]:
     """Of the text in which a wish is looked for: English words, pairs of them, their beginnings and
     ends; of Korean two to four syllables, without spaces."""
     # A code block is weighed by the patterns alone, which know when it is beside the point.
-    pieces = {f"is:{signal}" for signal in view.signals if signal != "fence"}
+    pieces = {"is:" + signal for signal in view.signals if signal != "fence"}
     english, korean = view.zones["en"], view.zones["ko"]
     if english is not None:
-        pieces.update(_english(english.text, is_alone=korean is None))
+        pieces |= _english(english.text, is_alone=korean is None)
     if korean is not None:
-        pieces.update(_korean(korean.text))
+        pieces |= _korean(korean.text)
     size = min(_LONGEST_SIZE, max(view.n_prose_chars, 8).bit_length() - 4)
     pieces.add(f"size:{size}")
-    return frozenset(pieces)
+    return pieces
 
 
-def _english(text: str, *, is_alone: bool) -> Iterator[str]:
+def _english(text: str, *, is_alone: bool) -> set[str]:
     words = ["0" if word[0].isdigit() else word for word in _WORD.findall(text)]
-    for word in set(words):
-        yield f"w:{word}"
-        yield from (f"b:{word[:n]}" for n in _STEMS if len(word) > n)
-        yield from (f"e:{word[-n:]}" for n in _TAILS if len(word) > n)
-    yield from (f"w:{first} {then}" for first, then in pairwise(words))
+    different = set(words)
+    pieces = {"w:" + word for word in different}
+    pieces |= {"b:" + word[:n] for n in _STEMS for word in different if len(word) > n}
+    pieces |= {"e:" + word[-_TAIL:] for word in different if len(word) > _TAIL}
+    pieces |= {f"w:{first} {then}" for first, then in pairwise(words)}
     if is_alone and words:
-        yield from (f"first:{words[0]}", f"first:{' '.join(words[:2])}")
-        yield from (f"last:{words[-1]}", f"last:{' '.join(words[-2:])}")
+        pieces |= {f"first:{words[0]}", f"first:{' '.join(words[:2])}"}
+        pieces |= {f"last:{words[-1]}", f"last:{' '.join(words[-2:])}"}
     if sum(map(str.isdigit, text)) >= _MANY_DIGITS:
-        yield "is:digits"
+        pieces.add("is:digits")
+    return pieces
 
 
-def _korean(text: str) -> Iterator[str]:
+def _korean(text: str) -> set[str]:
     compact = _SPACE.sub("¶", _DIGITS.sub("0", text))
+    end = _END.sub("", compact)
+    pieces = {f"first:{compact[:n]}" for n in _GRAMS} | {f"last:{end[-n:]}" for n in _ENDINGS}
     for n in _GRAMS:
         grams = {compact[at : at + n] for at in range(len(compact) - n + 1)}
-        yield from (f"k:{gram}" for gram in grams if not gram.isascii())
-        yield f"first:{compact[:n]}"
-    end = _END.sub("", compact)
-    yield from (f"last:{end[-n:]}" for n in _ENDINGS)
+        pieces |= {"k:" + gram for gram in grams if not gram.isascii()}
+    return pieces
