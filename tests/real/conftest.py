@@ -14,7 +14,7 @@ from engines import embedded
 from tests.real import tiny_llama
 from tests.real.serving import RunningServer, small
 
-_ORDER = ("test_bad_starts", "test_commands", "test_serve_run", "test_fake_gpus")
+_ORDER = ("test_breaker", "test_bad_starts", "test_commands", "test_serve_run", "test_fake_gpus")
 _OF_THE_HOUSE = ("test_api", "test_readme", "test_predictions", "test_layouts", "test_kills")
 
 
