@@ -7,10 +7,10 @@ from typing import Any
 
 import msgspec
 
+from engines.sse import data_of
 from router.replicas import Replica
 from router.resume import Rest, rest_of
 
-_DATA = b"data:"
 _DONE = b"[DONE]"
 # The same in every chunk of an answer, so that clients see one.
 _HEAD = ("id", "model", "created", "system_fingerprint")
@@ -95,8 +95,8 @@ class Transcript:
 
     def add(self, event: bytes) -> bytes:
         """One event of an engine; what the client is to get of it."""
-        data = _data(event)
-        if data is None:
+        data = data_of(event)
+        if not data:
             return event
         if data == _DONE:
             self.done = True
@@ -104,7 +104,7 @@ class Transcript:
         try:
             if self._rest is not None:
                 event = self._joined(data)
-                data = event[len(_DATA) :]
+                data = data_of(event)
             if data:
                 self._note(_decoder.decode(data))
         except (*_UNREADABLE, *_OTHER_SHAPE):
@@ -173,11 +173,3 @@ class Transcript:
         usage["prompt_tokens"] = self._prompt_tokens
         usage["completion_tokens"] = given + new
         usage["total_tokens"] = self._prompt_tokens + given + new
-
-
-def _data(event: bytes) -> bytes | None:
-    """None for an event without, such as a comment."""
-    if event.startswith(_DATA) and b"\n" not in (data := event[len(_DATA) :].strip()):
-        return data
-    lines = [line[len(_DATA) :].strip() for line in event.splitlines() if line.startswith(_DATA)]
-    return b"\n".join(lines) if lines else None

@@ -1,23 +1,18 @@
-"""Runs the fake engine as a process of its own, and sees to it that it dies."""
+"""Runs the fake engine."""
 
 import asyncio
-import json
-import subprocess
 import sys
-import urllib.request
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # past any proxy
+from tests.fakes.process import FakeProcess
+
 PROGRAM = Path(__file__).with_name("engine.py")
 
 
-class FakeEngine:
-    """`with FakeEngine(model="m") as engine:` or `async with`; `engine.url` is its address.
-
-    The methods block for about a millisecond: they are for tests, not for a hot path.
-    """
+class FakeEngine(FakeProcess):
+    """`with FakeEngine(model="m") as engine:` or `async with`; `engine.url` is its address."""
 
     def __init__(
         self,
@@ -37,63 +32,27 @@ class FakeEngine:
             "--first-token-delay": first_token_delay_s,
             "--burst": burst,
         }
-        self.command = [sys.executable, str(PROGRAM), "--exit-with-stdin"]
+        self._command = [sys.executable, str(PROGRAM), "--exit-with-stdin"]
         for key, value in [*options.items(), *(("--model", each) for each in models)]:
-            self.command += [key, str(value)]
-        self.url = ""
+            self._command += [key, str(value)]
 
-    def start(self) -> Self:
-        # The pipe on stdin ends the program when this process dies, however it dies.
-        self.process = subprocess.Popen(
-            self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        if not line.startswith("ready "):
-            self.kill()
-            raise RuntimeError(f"the fake engine did not start: {line!r}")
-        self.url = line.split()[1]
-        return self
-
-    def kill(self) -> None:
-        """SIGKILL, as a crash would be; harmless when it is dead already."""
-        self.process.kill()
-        self.process.wait()
-        for pipe in (self.process.stdin, self.process.stdout):
-            if pipe:
-                pipe.close()
+    def command(self) -> list[str]:
+        return self._command
 
     def behave(self, **behaviour: Any) -> None:
         """Sets a fault, e.g. `behave(mode="status", status=429, times=1)`."""
-        self._call("/fake/behaviour", behaviour)
+        self.call("/fake/behaviour", behaviour)
 
     def pace(self, **pace: Any) -> None:
         """Changes `token_rate`, `first_token_delay_s` or `burst` of the running engine."""
-        self._call("/fake/pace", pace)
+        self.call("/fake/pace", pace)
 
     def reset(self) -> None:
         """Takes faults and pace back and counts from zero."""
-        self._call("/fake/reset", {})
+        self.call("/fake/reset", {})
 
     def stats(self) -> dict[str, Any]:
-        return self._call("/fake/stats")
-
-    def _call(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        data = None if body is None else json.dumps(body).encode()
-        with OPENER.open(self.url + path, data, timeout=10) as answer:
-            value: dict[str, Any] = json.load(answer)
-            return value
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.kill()
+        return self.call("/fake/stats")
 
     async def __aenter__(self) -> Self:
         return await asyncio.to_thread(self.start)

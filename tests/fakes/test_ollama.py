@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.fakes.running import OPENER
+from tests.fakes.process import OPENER
 from tests.fakes.running_ollama import FakeOllama
 
 ollama = pytest.importorskip("ollama")

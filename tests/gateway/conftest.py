@@ -12,7 +12,10 @@ import openai
 import pytest
 
 from common.config import Config
+from tests.fakes.cloud import KEY
+from tests.fakes.clouds import FakeCloud
 from tests.fakes.running import FakeEngine
+from tests.gateway.far import VARIABLE, FarHouse
 from tests.gateway.house import House, eventually
 
 NAMES = ["m", "gpt-4o-mini", "org/model", "other"]
@@ -122,3 +125,34 @@ def claude() -> Iterator[Callable[..., anthropic.Anthropic]]:
             return stack.enter_context(anthropic.Anthropic(base_url=house.url, **options))
 
         yield client
+
+
+@pytest.fixture(scope="session")
+def _clouds() -> Iterator[tuple[FakeCloud, FakeCloud]]:
+    with FakeCloud("openai") as one, FakeCloud("anthropic") as two:
+        yield one, two
+
+
+@pytest.fixture
+def clouds(
+    _clouds: tuple[FakeCloud, FakeCloud], monkeypatch: pytest.MonkeyPatch
+) -> tuple[FakeCloud, FakeCloud]:
+    """OpenAI's API and Anthropic's; the key for both is in VARIABLE."""
+    monkeypatch.setenv(VARIABLE, KEY)
+    for cloud in _clouds:
+        cloud.reset()
+    return _clouds
+
+
+@pytest.fixture
+def open_house() -> Iterator[Callable[..., House]]:
+    """A gateway to providers: models' entries, and other sections of the config by name."""
+    with ExitStack() as stack:
+
+        def build(models: dict[str, Any], **sections: Any) -> House:
+            house = FarHouse(Config.model_validate({"models": models, **sections}))
+            house.start()
+            stack.callback(house.stop)
+            return house
+
+        yield build

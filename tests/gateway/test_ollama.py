@@ -209,7 +209,7 @@ def test_at_once_frees_it_and_deletes_nothing(ollama: FakeOllama, ready: Serve, 
     house = ready(ollama.url, keep_alive=0)
     sdk(house).chat.completions.create(model="m", messages=HI)
     eventually(lambda: ollama.loaded() == {} and house.replica().loaded is False)
-    assert ollama.get("/api/ps") == {"models": []}
+    assert ollama.call("/api/ps") == {"models": []}
     stats = ollama.stats()
     assert "llama3.2:latest" in stats["models"]
     assert stats["deleted"] == []

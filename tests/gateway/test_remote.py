@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +12,12 @@ import httpx2 as httpx
 import openai
 import pytest
 
-from common.config import Config
 from gateway import upstream
 from tests.fakes.cloud import KEY
 from tests.fakes.clouds import FakeCloud
 from tests.gateway import certificate as certificates
 from tests.gateway import far
-from tests.gateway.far import CALL, VARIABLE, FarHouse, gpt
+from tests.gateway.far import CALL, VARIABLE, gpt
 from tests.gateway.house import CHAT, House
 
 Sdk = Callable[..., openai.OpenAI]
@@ -28,35 +26,6 @@ Http = Callable[..., httpx.Client]
 HI: Any = [{"role": "user", "content": "hi"}]
 PNG = "data:image/png;base64,iVBORw0KGgo="
 PRICE = {"input": 2.0, "output": 10.0}
-
-
-@pytest.fixture(scope="module")
-def _clouds() -> Iterator[tuple[FakeCloud, FakeCloud]]:
-    with FakeCloud("openai") as one, FakeCloud("anthropic") as two:
-        yield one, two
-
-
-@pytest.fixture
-def clouds(
-    _clouds: tuple[FakeCloud, FakeCloud], monkeypatch: pytest.MonkeyPatch
-) -> tuple[FakeCloud, FakeCloud]:
-    monkeypatch.setenv(VARIABLE, KEY)
-    for cloud in _clouds:
-        cloud.reset()
-    return _clouds
-
-
-@pytest.fixture
-def open_house() -> Iterator[Callable[..., House]]:
-    with ExitStack() as stack:
-
-        def build(models: dict[str, Any], **sections: Any) -> House:
-            house = FarHouse(Config.model_validate({"models": models, **sections}))
-            house.start()
-            stack.callback(house.stop)
-            return house
-
-        yield build
 
 
 @pytest.fixture

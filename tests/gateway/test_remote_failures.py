@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from typing import Any
 
 import anthropic
@@ -12,12 +11,10 @@ import httpx2 as httpx
 import openai
 import pytest
 
-from common.config import Config
-from tests.fakes.cloud import KEY
 from tests.fakes.clouds import FakeCloud
 from tests.fakes.running import FakeEngine
 from tests.gateway import far
-from tests.gateway.far import VARIABLE, FarHouse, claude, gpt
+from tests.gateway.far import VARIABLE, claude, gpt
 from tests.gateway.house import CHAT, House
 
 Sdk = Callable[..., openai.OpenAI]
@@ -26,35 +23,6 @@ Http = Callable[..., httpx.Client]
 Open = Callable[..., House]
 HI: Any = [{"role": "user", "content": "hi"}]
 SWITCH_S = 1.0  # a request moves to the next model within it
-
-
-@pytest.fixture(scope="module")
-def _clouds() -> Iterator[tuple[FakeCloud, FakeCloud]]:
-    with FakeCloud("openai") as one, FakeCloud("anthropic") as two:
-        yield one, two
-
-
-@pytest.fixture
-def clouds(
-    _clouds: tuple[FakeCloud, FakeCloud], monkeypatch: pytest.MonkeyPatch
-) -> tuple[FakeCloud, FakeCloud]:
-    monkeypatch.setenv(VARIABLE, KEY)
-    for cloud in _clouds:
-        cloud.reset()
-    return _clouds
-
-
-@pytest.fixture
-def open_house() -> Iterator[Open]:
-    with ExitStack() as stack:
-
-        def build(models: dict[str, Any], **router: Any) -> House:
-            house = FarHouse(Config.model_validate({"models": models, "router": router}))
-            house.start()
-            stack.callback(house.stop)
-            return house
-
-        yield build
 
 
 def chat(client: httpx.Client, model: str, **more: Any) -> httpx.Response:
@@ -118,7 +86,7 @@ def test_a_limit_is_passed_on_with_its_pause_and_kept(
 
 def test_a_pause_ends(clouds: tuple[FakeCloud, FakeCloud], open_house: Open, http: Http) -> None:
     clouds[0].fault(status=429, retry_after=0.3)
-    client = http(open_house({"m": gpt(clouds[0])}, retry={"max": 0}))
+    client = http(open_house({"m": gpt(clouds[0])}, router={"retry": {"max": 0}}))
     assert chat(client, "m").status_code == 429
     assert chat(client, "m").status_code == 429
     time.sleep(0.35)
@@ -141,7 +109,7 @@ def test_another_url_is_asked_during_a_pause(
     with FakeCloud("openai") as spare:
         entry["source"] = [entry["source"], f"{spare.url}/v1"]
         clouds[0].fault(status=429, retry_after=30)
-        client = http(open_house({"m": entry}, policy="round_robin"))
+        client = http(open_house({"m": entry}, router={"policy": "round_robin"}))
         assert [chat(client, "m").status_code for _ in range(4)] == [200] * 4
         assert len(clouds[0].seen()) == 1
 
@@ -205,7 +173,7 @@ def test_an_error_before_the_first_word_is_mended_by_another_model(
 ) -> None:
     clouds[1].fault(kind="overloaded_first")
     models = {"c": claude(clouds[1]), "g": gpt(clouds[0])}
-    answer = chat(http(open_house(models, fallbacks={"c": ["g"]})), "c", stream=True)
+    answer = chat(http(open_house(models, router={"fallbacks": {"c": ["g"]}})), "c", stream=True)
     assert (answer.status_code, answer.headers["x-roundhouse-model"]) == (200, "g")
 
 
@@ -225,7 +193,7 @@ def chain(local: FakeEngine, clouds: tuple[FakeCloud, FakeCloud], open_house: Op
         "gpt": gpt(clouds[0]),
         "claude": claude(clouds[1]),
     }
-    return open_house(models, fallbacks={"here": ["gpt", "claude"]})
+    return open_house(models, router={"fallbacks": {"here": ["gpt", "claude"]}})
 
 
 def fail_local(local: FakeEngine, how: str) -> None:
