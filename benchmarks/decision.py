@@ -45,6 +45,13 @@ MEASURES: Final[dict[str, Measure]] = {
 # Turns before the question, of about 2 KiB each: 64 blocks of a prefix tree.
 _LONG_TURNS, _TURN_WORDS = 8, 350
 _PROMPTS: Final = 1024  # more than a round asks
+# As applications have them: the same in all their chats.
+_SYSTEMS: Final = (
+    "You are a helpful assistant.",
+    "You are the assistant of a small company. Be brief and friendly.",
+    "Answer in the language of the question. Say so when you do not know something.",
+    "당신은 친절한 도우미입니다. 존댓말로 답하세요.",
+)
 # 32 streams of 16 tokens at 50 tokens/s: about 100 requests/s, which leaves the cores mostly idle,
 # so that what is told is latency and not queueing.
 POINTS: Final = tuple(
@@ -161,7 +168,8 @@ def _samples(
 
 
 def bodies(point: Point, model: str, number: int) -> list[bytes]:
-    """The same prompts for both, and others in every round: no conversation is met again."""
+    """The same prompts for both, others in every round, each of a user of its own: no conversation
+    is met again, though its system prompt is."""
     rng = random.Random(f"{point.name} {number}")
     turns = _LONG_TURNS if point.name == "long-chats" else 0
     asked = rng.choices(routing_set.load(routing_set.OURS), k=_PROMPTS)
@@ -171,11 +179,12 @@ def bodies(point: Point, model: str, number: int) -> list[bytes]:
 def body(model: str, question: str, turns: int, tokens: int, rng: random.Random) -> bytes:
     roles = ("user", "assistant") * turns
     messages = [
-        {"role": "system", "content": f"Chat {rng.random()}."},
+        {"role": "system", "content": rng.choice(_SYSTEMS)},
         *({"role": role, "content": prompts.text(_TURN_WORDS, rng)} for role in roles[:turns]),
         {"role": "user", "content": question},
     ]
     asked = {"model": model, "messages": messages, "max_tokens": tokens, "stream": True}
+    asked |= {"user": f"user-{rng.random()}"}
     return json.dumps(asked | {"stream_options": {"include_usage": True}}).encode()
 
 

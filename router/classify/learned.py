@@ -21,7 +21,12 @@ from common.quality_config import TASKS, Task
 from router.classify.view import View
 
 TABLE = Path(__file__).with_name("learned.tsv")
-_ROW = struct.Struct(f"<{1 + len(TASKS)}h")
+# A row is one integer, so that rows are added as one: a lane of 32 bits for each task's weight, and
+# above them the square of the rarity. A lane counts from _MIDDLE, and so is never below zero.
+_LANE_BITS = 32
+_MIDDLE = 1 << 15
+_LANES = struct.Struct(f"<{len(TASKS)}I")
+_LOWEST, _HIGHEST = -_MIDDLE, _MIDDLE - 1
 SCALE = 100  # the table holds hundredths
 
 _WORD = re.compile(r"[a-z]+(?:'[a-z]+)?|\d[\d.,]*|[^\w\s]")
@@ -50,26 +55,30 @@ class Learned:
 @dataclass(frozen=True)
 class Table:
     """`pieces`: how rare it is and its weight for each of TASKS, with the rarity in it; in
-    hundredths, and packed, since a row that lies in one place is found three times as fast."""
+    hundredths, and packed into one integer (see `unpacked`)."""
 
     bias: tuple[float, ...]
-    pieces: Mapping[str, bytes]
+    pieces: Mapping[str, int]
 
     def listen(self, view: View) -> Learned | None:
         """None where it knows nothing of the text."""
         met = self.pieces.keys() & pieces_of(view)
         if not any(piece[0] in _OF_WORDS for piece in met):
             return None
-        rarities, *columns = zip(*map(_ROW.unpack, map(self.pieces.__getitem__, met)), strict=True)
-        norm = length_of(rarities)
-        sums = [sum(column) / norm for column in columns]
-        scores = [a + b for a, b in zip(sums, self.bias, strict=True)]
+        total = sum(map(self.pieces.__getitem__, met))
+        squares, sums = _lanes(total, len(met))
+        norm = _length(squares)
+        scores = [each / norm + bias for each, bias in zip(sums, self.bias, strict=True)]
         middle = sorted(scores)[len(scores) // 2]
-        first = max(range(len(TASKS)), key=scores.__getitem__)
         return Learned(
             {task: score - middle for task, score in zip(TASKS, scores, strict=True)},
-            _loudest(met, columns[first]),
+            self._loudest(met, scores.index(max(scores))),
         )
+
+    def _loudest(self, met: Iterable[str], task: int) -> str:
+        lane, mask = _LANE_BITS * task, (1 << _LANE_BITS) - 1
+        weight, piece = max([(self.pieces[piece] >> lane & mask, piece) for piece in met])
+        return piece.partition(":")[2] if weight > _MIDDLE else ""
 
 
 def table_of(bias: Sequence[float], pieces: Mapping[str, Sequence[float]]) -> Table:
@@ -77,23 +86,43 @@ def table_of(bias: Sequence[float], pieces: Mapping[str, Sequence[float]]) -> Ta
     return Table(tuple(bias), {piece: _packed(row) for piece, row in pieces.items()})
 
 
-def _packed(row: Iterable[float]) -> bytes:
-    return _ROW.pack(*(round(SCALE * each) for each in row))
+def _packed(row: Iterable[float]) -> int:
+    return packed([round(SCALE * each) for each in row])
 
 
-def unpacked(row: bytes) -> tuple[float, ...]:
-    return tuple(each / SCALE for each in _ROW.unpack(row))
+def packed(row: Sequence[int]) -> int:
+    """Of hundredths. Raises OverflowError for one that needs more than 16 bits."""
+    if min(row) < _LOWEST or max(row) > _HIGHEST:
+        raise OverflowError(f"{row} does not fit 16 bits")
+    rarity, *weights = row
+    lanes = _LANES.pack(*(_MIDDLE + each for each in weights))
+    return int.from_bytes(lanes, "little") + (rarity * rarity << _LANE_BITS * len(TASKS))
+
+
+def unpacked(row: int) -> tuple[float, ...]:
+    """The rarity and the weights, in units of one."""
+    square, weights = _lanes(row, 1)
+    return tuple(each / SCALE for each in (math.isqrt(square), *weights))
+
+
+def _lanes(total: int, n_rows: int) -> tuple[int, list[int]]:
+    """Of a sum of rows: the sum of the rarities' squares, and of each task's weights."""
+    squares = total >> _LANE_BITS * len(TASKS)
+    lanes = (total & (1 << _LANE_BITS * len(TASKS)) - 1).to_bytes(_LANES.size, "little")
+    return squares, [lane - _MIDDLE * n_rows for lane in _LANES.unpack(lanes)]
 
 
 def length_of(rarities: Iterable[int]) -> float:
     """By which the sum of the weights is divided, so that long texts are no louder than short ones;
     the floor keeps three known syllables from being shouted. All in hundredths."""
-    return math.sqrt(sum(rarity * rarity for rarity in rarities) + _FLOOR * SCALE * SCALE)
+    return _length(sum(rarity * rarity for rarity in rarities))
 
 
-def _loudest(met: Iterable[str], weights: Sequence[int]) -> str:
-    weight, piece = max(zip(weights, met, strict=True))
-    return piece.partition(":")[2] if weight > 0 else ""
+def _length(squares: int) -> float:
+    return math.sqrt(squares + _FLOOR * SCALE * SCALE)
+
+
+_NO_BIAS = packed((0,) * (1 + len(TASKS)))
 
 
 @cache
@@ -107,22 +136,19 @@ def read(path: Path) -> Table:
         lines = path.read_text(encoding="utf-8").rstrip("\n").split("\n")
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from None
-    rows: dict[str, tuple[int, ...]] = {}
+    rows: dict[str, int] = {}
     for number, line in enumerate(lines, 1):
         if line.startswith("#"):
             continue
         piece, *figures = line.split("\t")
         try:
-            row = tuple(map(int, figures))
-            _ROW.pack(*row)
-        except (ValueError, struct.error):
+            rows[piece] = packed(tuple(map(int, figures)))
+        except (ValueError, OverflowError, struct.error):
             raise ConfigError(
                 f"{path}:{number}: needs a piece and {1 + len(TASKS)} whole numbers of 16 bits"
             ) from None
-        rows[piece] = row
-    bias = rows.pop("bias:", (0,) * (1 + len(TASKS)))
-    packed = {piece: _ROW.pack(*row) for piece, row in rows.items()}
-    return Table(tuple(each / SCALE for each in bias[1:]), packed)
+    bias = unpacked(rows.pop("bias:", _NO_BIAS))[1:]
+    return Table(bias, rows)
 
 
 def pieces_of(view: View) -> set[str]:
