@@ -1,19 +1,19 @@
 # `make` alone says what there is. Variables: PYTHON, TARGET (cpu or cuda), ARGS,
-# and for `serve`: CONFIG, MODEL, PORT, ENGINE (llamacpp installs and serves without vLLM).
+# and for `serve`: CONFIG, MODEL, PORT, ENGINE (llamacpp or mlx: installs and serves without vLLM).
 
 PYTHON ?= python3
 BIN := .venv/bin
 SETUP = $(PYTHON) -m cli.setup $(if $(TARGET),--target $(TARGET)) \
 	$(if $(ENGINE),--engine $(ENGINE)) \
 	$(if $(filter environment% command%,$(origin PYTHON)),--python-chosen)
-ifeq ($(ENGINE)$(MODEL)$(CONFIG),llamacpp)
-CONFIG := configs/llamacpp.yaml
+ifneq ($(filter llamacpp mlx,$(ENGINE)$(MODEL)$(CONFIG)),)
+CONFIG := configs/$(ENGINE).yaml
 endif
 SERVE_FLAGS = $(if $(CONFIG),--config $(CONFIG)) $(if $(MODEL),--model $(MODEL)) \
 	$(if $(PORT),--port $(PORT))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev serve test lint format bench bench-placement bench-routing train-classifier bench-learning bench-prefix bench-swaps bench-decision bench-overhead lock clean
+.PHONY: help setup setup-dev serve test lint format bench bench-placement bench-routing train-classifier bench-learning bench-prefix bench-swaps bench-decision bench-ensembles bench-overhead lock clean
 
 help:  ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,7 +44,7 @@ format: setup-dev  ## Let ruff put the style right
 # A target that is missed is told and stops nothing; ARGS="--strict" makes it an error of its own.
 bench: setup-dev  ## All benchmarks, one after another
 	@$(MAKE) --no-print-directory --keep-going bench-placement bench-routing bench-learning \
-		bench-prefix bench-swaps bench-decision bench-overhead ARGS=
+		bench-prefix bench-swaps bench-decision bench-ensembles bench-overhead ARGS=
 
 bench-placement: setup-dev  ## Predicted memory against starts that were logged
 	$(BIN)/python -m benchmarks.placement $(ARGS)
@@ -67,6 +67,9 @@ bench-swaps: setup-dev  ## Swaps of models in groups or first in, first out, sim
 
 bench-decision: setup-dev  ## What a decision of `auto` adds to the first token, at 32 concurrent
 	$(BIN)/python -m benchmarks.decision $(ARGS)
+
+bench-ensembles: setup-dev  ## Right answers of a vote and a cascade against single models, on real engines
+	$(BIN)/python -m benchmarks.ensembles $(ARGS)
 
 bench-overhead: setup-dev  ## What the router adds to an engine: make bench-overhead [ARGS=...]
 	$(BIN)/python -m benchmarks.overhead $(ARGS)

@@ -10,8 +10,9 @@ import logging
 import os
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -30,14 +31,18 @@ from engines import deployment as engine
 from engines import registry
 from engines.base import ReplicaSpec
 from engines.endpoint import remotes_of
+from engines.manager.roster import Roster
 from engines.ollama.discover import discover
 from gateway import deployment as gateway
 from placement.calibration import store as calibration_store
+from placement.calibration.calibration import Calibration
 from placement.inventory import look
 from placement.inventory.inventory import Inventory
 from placement.models.load import load
 from placement.plan import planner as planning
+from placement.plan.demand import Demand
 from placement.plan.planner import Placement, Plan, Refusal
+from placement.plan.timetable import Timetable, timetable
 from router.classify import own_patterns
 
 _OBJECT_STORE_BYTES = 80 << 20  # next to nothing passes through it; Ray's floor is 75 MiB
@@ -46,11 +51,12 @@ Progress = Callable[[str], None]
 Folders = dict[str, Path]
 
 
-def plan(config: Config, inventory: Inventory, progress: Progress) -> tuple[Plan, Folders]:
+def plan(config: Config, inventory: Inventory, progress: Progress) -> tuple[Timetable, Folders]:
     """Where each replica that runs here stands, and the folder or file of each model.
 
-    Fetches models that are not on this disk yet. Raises ConfigError, ModelFetchError,
-    NotEnoughMemoryError or another StartError; nothing has been started then.
+    Models that do not all fit at once take turns. Fetches models that are not on this disk yet.
+    Raises ConfigError, ModelFetchError, NotEnoughMemoryError for a model that fits nowhere, or
+    another StartError; nothing has been started then.
     """
     remotes_of(config)  # a key that is missing is told before anything starts
     owned = {n: m for n, m in config.models.items() if config.engine_of(n) in registry.OWNED}
@@ -59,19 +65,37 @@ def plan(config: Config, inventory: Inventory, progress: Progress) -> tuple[Plan
         kinds[name].check(name, model.engine_args)
         kinds[name].require_installed()
     folders = {n: kinds[n].resolve(n, str(m.source), progress) for n, m in owned.items()}
-    made = planning.make(
-        [kinds[n].demand(n, m, load(str(folders[n]))) for n, m in owned.items()],
-        inventory,
-        reserve_bytes=int(config.gpu.reserve_gib * GIB),
-        devices=None if config.gpu.devices == "all" else config.gpu.devices,
-        calibration=calibration_store.load(),
+    demands = [kinds[n].demand(n, m, load(str(folders[n]))) for n, m in owned.items()]
+    make = partial(_make, config, inventory, calibration_store.load())
+    made = timetable(
+        demands,
+        make,
+        pinned=[n for n, m in owned.items() if m.pinned],
+        last=[n for n, m in owned.items() if m.load == "on_demand"],
     )
     if made.refusals:
         raise NotEnoughMemoryError("\n".join(map(_in_words, made.refusals)))
     return made, folders
 
 
-def specs_of(config: Config, made: Plan, folders: Folders, token: str) -> list[ReplicaSpec]:
+def _make(
+    config: Config,
+    inventory: Inventory,
+    calibration: Calibration,
+    demands: Sequence[Demand],
+    beside: Mapping[str, int],
+) -> Plan:
+    return planning.make(
+        demands,
+        inventory,
+        reserve_bytes=int(config.gpu.reserve_gib * GIB),
+        devices=None if config.gpu.devices == "all" else config.gpu.devices,
+        calibration=calibration,
+        beside=beside,
+    )
+
+
+def specs_of(config: Config, made: Timetable, folders: Folders, token: str) -> list[ReplicaSpec]:
     """What each planned replica's process must know."""
     return [_spec(config, each, folders[each.model], token) for each in made.placements]
 
@@ -121,13 +145,18 @@ def stop_engines(specs: list[ReplicaSpec]) -> None:
             response.result(timeout_s=max(0.1, give_up_at - time.monotonic()))
 
 
-def deploy(config: Config, specs: list[ReplicaSpec], token: str) -> None:
-    """Starts the router and every replica in the running Ray; returns before they are ready."""
-    router = gateway.application(config, specs, token, _router_log(config))
+def deploy(config: Config, specs: list[ReplicaSpec], token: str, roster: Roster) -> None:
+    """Starts the router and the replicas that are there from the start in the running Ray.
+
+    Returns before they are ready. The router takes over what runs, and starts and ends replicas
+    from then on.
+    """
+    router = gateway.application(config, specs, token, _router_log(config), roster=roster)
     targets = [RunTarget(router, name="router", route_prefix=None)]
     targets += [
         RunTarget(engine.application(s), name=engine.application_name(s.id), route_prefix=None)
         for s in specs
+        if s.model in roster.preload
     ]
     serve.run_many(
         targets, wait_for_ingress_deployment_creation=False, wait_for_applications_running=False
@@ -140,7 +169,13 @@ def build(args: dict[str, str]) -> Application:
     config = config_file.load(Path(path) if path else None, checks=(own_patterns.problems,))
     config = discover(config, os.environ, print)
     token = secrets.token_urlsafe(32)
-    specs = specs_of(config, *plan(config, look.look(), print), token)
+    made, folders = plan(config, look.look(), print)
+    if made.guests:
+        raise NotEnoughMemoryError(
+            f"not all models fit at once ({', '.join(g.model for g in made.guests)} would take "
+            "turns with others), and one Serve application has no turns: use `roundhouse serve`"
+        )
+    specs = specs_of(config, made, folders, token)
     _start_serve_without_proxies()
     handles = {spec.id: engine.application(spec) for spec in specs}
     return gateway.application(config, specs, token, _router_log(config), handles)

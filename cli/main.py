@@ -121,6 +121,35 @@ def rm(
     raise typer.Exit(remove(model, config, yes, json))
 
 
+@app.command("load")
+def load_model(
+    model: Annotated[str, typer.Argument(help="As `list` names it.")],
+    wait: Annotated[bool, typer.Option("--wait", help="Until it is ready, or has failed.")] = False,
+    keep_alive: Annotated[
+        str | None, typer.Option("--keep-alive", help='This once: "10m", seconds, -1 for ever.')
+    ] = None,
+    port: PortOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Load a model now; idle ones make room for it."""
+    from cli.life import load
+
+    load(model, port, keep_alive, wait=wait, json=json)
+
+
+@app.command("unload")
+def unload_model(
+    model: Annotated[str, typer.Argument(help="As `list` names it.")],
+    wait: Annotated[bool, typer.Option("--wait", help="Until its memory is free.")] = False,
+    port: PortOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Free a model's memory when its last request is done; the next request loads it again."""
+    from cli.life import unload
+
+    unload(model, port, wait=wait, json=json)
+
+
 @app.command()
 def ps(port: PortOption = None, json: JsonOption = False) -> None:
     """Replicas: state, progress, process, load."""
@@ -238,12 +267,25 @@ def route(
         str | None,
         typer.Option("--jsonl", help='By the config: lines of {"id", "text"}; - for stdin.'),
     ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", help="An ensemble: what it would do, and its price at the most."),
+    ] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option("--max-tokens", min=1, help="With --model: of one answer.")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Which model `auto` would choose for a prompt, and why; asks what runs, else the config."""
     from cli.source import Source
 
     source = Source(config, port, url, offline)
+    if model:
+        from cli.route_ensemble import route_ensemble
+
+        said = " ".join(prompt or ())
+        route_ensemble(said, model, source, max_tokens=max_tokens, as_json=json)
+        return
     if table:
         from cli.route_table import table as show_table
 
@@ -255,6 +297,45 @@ def route(
     if jsonl:
         raise typer.Exit(route_lines(jsonl, config))
     show(" ".join(prompt or ()), source, as_json=json)
+
+
+@app.command()
+def batch(
+    source: Annotated[
+        Path, typer.Argument(metavar="IN", help="OpenAI's batch format, or a list of prompts.")
+    ],
+    out: Annotated[
+        Path, typer.Argument(metavar="OUT", help="JSON lines; gone on with where it is there.")
+    ],
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="Of a plain list; default: auto.")
+    ] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Of a plain list: longest answer.")
+    ] = None,
+    concurrency: Annotated[
+        int | None, typer.Option(min=1, help="Requests at once; default: what the server takes.")
+    ] = None,
+    timeout: Annotated[
+        str, typer.Option(help="For one request with its retries, and for a server that is away.")
+    ] = "10m",
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Ask again what failed in earlier runs.")
+    ] = False,
+    port: PortOption = None,
+    url: Annotated[
+        str | None,
+        typer.Option("--url", help="Another endpoint; its key is read from ROUNDHOUSE_API_KEY."),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Answer a file of requests; run again, it goes on where it was stopped."""
+    from cli.batch.run import Wish, seconds
+    from cli.batch.run import batch as answer
+
+    timeout_s = seconds(timeout)
+    wish = Wish(source, out, model, max_tokens, concurrency, timeout_s, port, url, retry_failed)
+    raise typer.Exit(answer(wish, as_json=json))
 
 
 @app.command()

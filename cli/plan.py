@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +14,21 @@ from cli.serve import load_config
 from common.config import Config
 from common.errors import ConfigError, UsageError
 from common.units import GIB
-from engines import registry
+from engines import gguf_sources, registry
+from engines.hub.reference import parse
 from placement.calibration import store as calibration_store
 from placement.calibration.calibration import Calibration
 from placement.calibration.measurement import Row, rows
 from placement.inventory import catalogue, look, snapshot
 from placement.inventory.inventory import Inventory
+from placement.models.facts import ModelFacts
 from placement.models.load import load
 from placement.plan import planner as planning
 from placement.plan.capacity import capacity
 from placement.plan.demand import Demand
 from placement.plan.planner import Plan
 from placement.plan.speed import DEFAULT_WORKLOAD, Workload
+from placement.plan.timetable import timetable
 from placement.report import as_json, capacity_table, explain, page, table
 from placement.report import starts as starts_table
 
@@ -48,23 +52,43 @@ def plan(question: Question, *, explained: bool, json: bool, html: Path | None) 
     if question.users is not None:
         return _capacity(question, config, inventory, json)
     calibration = calibration_store.load()
-    made = planning.make(
+    turns = timetable(
         list(_demands(config)),
-        inventory,
-        workload=question.workload,
-        calibration=calibration,
-        **_limits(config),
+        partial(_make, config, inventory, question.workload, calibration),
+        pinned=[name for name, model in config.models.items() if model.pinned],
+        last=[name for name, model in config.models.items() if model.load == "on_demand"],
     )
+    made = turns.as_plan
     starts = _last_starts(made, calibration)
     if html:
         _write(html, page.html(made, starts))
     if json:
-        print_json(as_json.to_json(made, starts))
+        print_json(as_json.to_json(made, starts, turns.guests))
     elif explained:
         print("\n".join(explain.lines(made, starts)))
     else:
         print("\n".join([*table.lines(made), *starts_table.lines(starts)]))
+    if turns.guests and not json:
+        print("\n".join(["", *turns.guest_lines()]))
     return 1 if made.refusals else 0
+
+
+def _make(
+    config: Config,
+    inventory: Inventory,
+    workload: Workload,
+    calibration: Calibration,
+    demands: Sequence[Demand],
+    beside: Mapping[str, int],
+) -> Plan:
+    return planning.make(
+        demands,
+        inventory,
+        workload=workload,
+        calibration=calibration,
+        beside=beside,
+        **_limits(config),
+    )
 
 
 def _last_starts(made: Plan, calibration: Calibration) -> dict[str, list[Row]]:
@@ -109,7 +133,14 @@ def _demands(config: Config) -> Iterator[Demand]:
     for name, model in config.models.items():
         if config.engine_of(name) in registry.OWNED:
             kind = registry.OWNED[config.engine_of(name)]
-            yield kind.demand(name, model, load(_readable(kind, name, str(model.source))))
+            yield kind.demand(name, model, _facts(kind, name, str(model.source)))
+
+
+def _facts(kind: registry.Kind, name: str, source: str) -> ModelFacts:
+    asked = None if Path(source).expanduser().exists() else parse(source)
+    if asked and asked.wanted:
+        return gguf_sources.facts(name, asked)
+    return load(_readable(kind, name, source))
 
 
 def _readable(kind: registry.Kind, name: str, source: str) -> str:

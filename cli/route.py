@@ -30,7 +30,7 @@ def route(prompt: str, source: Source, *, as_json: bool) -> None:
     if not prompt:
         raise UsageError("route needs a prompt, --jsonl FILE or --table")
     client = source.client()
-    told = client.route(prompt) if client else _by_config(prompt, source.config)
+    told = client.route(prompt) if client else by_config(prompt, source.config)
     if as_json:
         print_json({"asked": client.url if client else None, **told})
         return
@@ -38,7 +38,7 @@ def route(prompt: str, source: Source, *, as_json: bool) -> None:
     _show(told)
 
 
-def _by_config(prompt: str, config: Config) -> dict[str, Any]:
+def by_config(prompt: str, config: Config) -> dict[str, Any]:
     """As `POST /v1/route` would tell it."""
     decision = _decider(config)(of_text(prompt))
     stage = config.router.second_stage

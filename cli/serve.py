@@ -26,11 +26,13 @@ from common.errors import (
 from common.instance import Instance, log_dir, log_path, running
 from common.logs import start_afresh
 from common.ollama_names import PREFIX as OLLAMA_PREFIX
+from common.units import GIB
 from engines.base import ReplicaSpec
 from router.classify import own_patterns
 
 DEFAULT_MODEL = "embedded:smollm2"
 DEFAULT_GGUF_MODEL = "embedded:smollm2-gguf"
+_ROOM_FOR_BOTH_BYTES = 6 * GIB  # the plan of both asks for 4.7 GiB at least
 _ROUTER_UP_TIMEOUT_S = 60.0
 _POLL_PERIOD_S = 0.25
 _CHANGES_PERIOD_S = 2.0
@@ -60,21 +62,33 @@ def serve(
 def load_config(
     path: Path | None, models: tuple[str, ...], host: str | None, port: int | None
 ) -> Config:
-    """The config of file and flags; with neither models nor file, the embedded model."""
+    """The config of file and flags; with neither models nor file, the embedded models."""
     server = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
     overrides: dict[str, Any] = {"server": server} if server else {}
     if models and path:
         raise UsageError("--model and --config exclude each other: name the model in the file")
     if not path:
-        sources = models or (default_model(),)
+        sources = models or default_models()
         overrides["models"] = {model_name(source): {"source": source} for source in sources}
     return config_file.load(path, overrides, checks=(own_patterns.problems,))
 
 
-def default_model() -> str:
-    """The embedded model, in the form that what is installed here can load."""
+def default_models() -> tuple[str, ...]:
+    """The embedded model in the form that what is installed here can load. A CPU serves it in both
+    forms, as configs/cpu.yaml does; on GPUs llama.cpp's package from the index is of no use."""
     has = importlib.util.find_spec
-    return DEFAULT_GGUF_MODEL if has("xllamacpp") and not has("vllm") else DEFAULT_MODEL
+    if not has("xllamacpp"):
+        return (DEFAULT_MODEL,)
+    if not has("vllm"):
+        return (DEFAULT_GGUF_MODEL,)
+    return (DEFAULT_MODEL, DEFAULT_GGUF_MODEL) if _has_room_on_cpu() else (DEFAULT_MODEL,)
+
+
+def _has_room_on_cpu() -> bool:
+    from placement.inventory.look import look
+
+    seen = look()
+    return not seen.usable_gpus and seen.cpu.available_memory_bytes >= _ROOM_FOR_BOTH_BYTES
 
 
 def model_name(source: str) -> str:
@@ -120,6 +134,7 @@ def _start(
     os.environ.update(_ray_environment())
     import serve_app
     from engines import warden
+    from engines.manager.roster import roster_of
     from placement.inventory.look import look
     from placement.report.words import in_words
 
@@ -127,15 +142,19 @@ def _start(
     made, folders = serve_app.plan(config, look(), say)
     for placed in made.placements:
         say(f"plan: {in_words(placed)}")
+    for line in made.guest_lines():
+        say(f"plan: {line}")
+    roster = roster_of(config, made)
     specs = serve_app.specs_of(config, made, folders, token)
     start_afresh(log_dir(config.server.port))
     os.environ.update(warden.owned_by(os.getpid()))
     warden.start(os.getpid())
-    say(f"starting {', '.join(f'{spec.id} ({spec.engine})' for spec in specs) or 'the router'}")
+    started = [f"{spec.id} ({spec.engine})" for spec in specs if spec.model in roster.preload]
+    say(f"starting {', '.join(started) or 'the router'}")
     serve_app.start_ray(cleanup)
     for each in (signal.SIGTERM, signal.SIGINT):  # Ray sets its own
         signal.signal(each, lambda *_: _interrupt(stopping))
-    serve_app.deploy(config, specs, token)
+    serve_app.deploy(config, specs, token, roster)
     instance = Instance(
         pid=os.getpid(),
         url=base_url(config),
@@ -213,7 +232,7 @@ def _leave_if_ray_died(instance: Instance) -> None:
 
 def _raise_if_failed(replicas: list[dict[str, Any]], config: Config) -> None:
     for replica in replicas:
-        if replica["state"] == "failed":
+        if replica["state"] == "failed" and not replica.get("on_demand"):
             log = log_path(config.server.port, replica["id"])
             if not log.exists():  # it is no process of ours
                 log = log_path(config.server.port, "router")

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from typing import Self
 
     Version = tuple[int, ...]
@@ -35,8 +35,12 @@ GLIBC = {
     "x86_64": {"cpu": (2, 31), "cuda": (2, 31), "llamacpp": (2, 31)},
     "aarch64": {"cpu": (2, 31), "cuda": (2, 34), "llamacpp": (2, 31)},
 }
+MACS = ("arm64",)  # what macOS calls Apple silicon; Ray and MLX have no packages for Intel
 # What `ENGINE` may be, and the target that holds no more than it needs; vLLM's depends on the box.
-ENGINES = {"vllm": None, "llamacpp": "llamacpp"}
+ENGINES = {"vllm": None, "llamacpp": "llamacpp", "mlx": "llamacpp"}
+# A list that stands beside any target, and the glibc that it needs on Linux.
+ADDED = {"mlx": "requirements/mlx.txt"}
+MLX_GLIBC = (2, 35)
 NVIDIA_FILES = ("/proc/driver/nvidia/version", "/dev/nvidiactl")
 TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 LIVE_LINE_S = 0.5
@@ -105,25 +109,64 @@ def _runs(python: str) -> bool:
 
 
 def choose_target(machine: Machine, wanted: str | None, engine: str | None = None) -> str:
-    if machine.system != "Linux":
+    if machine.system not in ("Linux", "Darwin"):
         raise SetupError(_no_linux(machine.system))
     if wanted not in (None, "cpu", "cuda"):
         raise SetupError(f"TARGET={wanted} is unknown: it is cpu or cuda.")
     if engine not in (None, *ENGINES):
         raise SetupError(f"ENGINE={engine} is unknown: it is {' or '.join(ENGINES)}.")
+    if machine.system == "Darwin":
+        return _target_of_mac(wanted, engine)
     return wanted or ENGINES[engine or "vllm"] or ("cuda" if machine.nvidia else "cpu")
 
 
+def _target_of_mac(wanted: str | None, engine: str | None) -> str:
+    """Without vLLM; llama.cpp, which needs least, is what runs unless MLX is asked for."""
+    if wanted is not None or engine == "vllm":
+        raise SetupError(
+            "vLLM has no GPU build for macOS. Leave it to llama.cpp (make serve) or MLX (make "
+            "serve ENGINE=mlx), both on Metal; vllm-metal can be served as an endpoint "
+            "(docs/engines.md)."
+        )
+    return "llamacpp"
+
+
 def _no_linux(system: str) -> str:
-    name = {"Darwin": "macOS"}.get(system, system)
     return (
-        f"Roundhouse installs on Linux only so far; this is {name}.\n"
+        f"Roundhouse installs on Linux and macOS only so far; this is {system}.\n"
         "Run it in a Linux container or virtual machine (on Windows: in WSL 2), or on a Linux "
         "box, and point your clients here at it."
     )
 
 
+def has_mlx(machine: Machine) -> bool:
+    """Whether there are packages of MLX for it."""
+    if machine.system == "Darwin":
+        return machine.arch in MACS
+    return machine.arch in GLIBC and machine.glibc is not None and machine.glibc >= MLX_GLIBC
+
+
+def added(machine: Machine, engine: str | None, dev: bool) -> list[str]:
+    """Lists beside the target's. The tests run MLX for real where there are packages of it."""
+    if engine == "mlx" and not has_mlx(machine):
+        raise SetupError(
+            f"MLX needs Apple silicon, or Linux with glibc {MLX_GLIBC[0]}.{MLX_GLIBC[1]} or newer "
+            "(Debian 12, Ubuntu 22.04)."
+        )
+    return [ADDED["mlx"]] if engine == "mlx" or (dev and has_mlx(machine)) else []
+
+
 def check_machine(machine: Machine, target: str) -> None:
+    if machine.system == "Darwin":
+        if machine.arch not in MACS:
+            raise SetupError("There are no packages for Macs with Intel: Apple silicon is needed.")
+    else:
+        _check_linux(machine, target)
+    if machine.free_bytes < DISK_BYTES[target]:
+        raise SetupError(_no_space(machine.free_bytes, target))
+
+
+def _check_linux(machine: Machine, target: str) -> None:
     if machine.arch not in GLIBC:
         raise SetupError(f"There are no packages for {machine.arch}: x86_64 or aarch64 is needed.")
     glibc = GLIBC[machine.arch][target]
@@ -137,8 +180,6 @@ def check_machine(machine: Machine, target: str) -> None:
             "This CPU has no AVX2, which vLLM's CPU build needs (Intel since 2013, AMD since "
             "2015).\nIn a virtual machine, pass the host's CPU through."
         )
-    if machine.free_bytes < DISK_BYTES[target]:
-        raise SetupError(_no_space(machine.free_bytes, target))
 
 
 def _no_space(free_bytes: int, target: str) -> str:
@@ -173,14 +214,14 @@ def digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def steps(target: str, dev: bool) -> list[str]:
+def steps(target: str, dev: bool, beside: Sequence[str] = ()) -> list[str]:
     """The files that the installation follows from, in order."""
     tools = ["requirements/dev.txt"] if dev else []
-    return [f"requirements/{target}.txt", *tools, "pyproject.toml"]
+    return [f"requirements/{target}.txt", *beside, *tools, "pyproject.toml"]
 
 
-def pending(stamp: Stamp, root: Path, dev: bool) -> list[str]:
-    names = steps(stamp.target, dev)
+def pending(stamp: Stamp, root: Path, dev: bool, beside: Sequence[str] = ()) -> list[str]:
+    names = steps(stamp.target, dev, beside)
     return [name for name in names if stamp.done.get(name) != digest(root / name)]
 
 
@@ -365,6 +406,7 @@ def set_up(
 ) -> None:
     machine = inspect_machine()
     target = choose_target(machine, wanted_target, engine)
+    beside = added(machine, engine, dev)
     wanted = Stamp(str(root), target, wanted_target is not None, platform.python_version())
     venv = Venv(root)
     with one_at_a_time(root):
@@ -373,14 +415,14 @@ def set_up(
             check_machine(machine, target)
             venv.create(wanted)
             stamp = wanted
-        for name in pending(stamp, root, dev):
+        for name in pending(stamp, root, dev, beside):
             venv.install(stamp, name)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make setup", description="Install into .venv.")
     parser.add_argument("--target", help="cpu or cuda, instead of what is found")
-    parser.add_argument("--engine", help="vllm or llamacpp; the latter installs no vLLM")
+    parser.add_argument("--engine", help="vllm, llamacpp or mlx; only the first needs vLLM")
     parser.add_argument("--dev", action="store_true", help="the test and lint tools too")
     parser.add_argument(
         "--python-chosen", action="store_true", help="remake a .venv of another one"

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from common.keep_alive import KeepAliveValue
+from common.ensemble_section import EnsembleLimits
+from common.ensembles_config import EnsembleConfig, check_ensembles
+from common.keep_alive import KeepAlive, KeepAliveValue
 from common.ollama_config import OllamaConfig, OllamaUrl, check_ollama_source
 from common.ollama_names import PREFIX as OLLAMA_PREFIX
 from common.quality_config import ModelQuality, RouterQuality
@@ -30,14 +33,21 @@ from common.routing_config import (
 from common.section import Section
 from common.units import Duration
 
-EngineName = Literal["vllm", "llamacpp", "ollama", "openai", "anthropic"]
+EngineName = Literal["vllm", "llamacpp", "mlx", "ollama", "openai", "anthropic"]
 PolicyName = Literal["prefix_aware", "least_loaded", "power_of_two", "round_robin", "session"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]*")
 _REMOTE = re.compile(r"https?://[^\s]+")
-_ONLY_OLLAMAS = ("base_url", "keep_alive", "pull")
-_NOT_OLLAMAS = ("placement", "max_model_len", "dtype", "quantization", "engine_args")
-_GGUF = re.compile(r"embedded:[^\s]+-gguf|(?!https?://).+\.gguf")
+_ONLY_OLLAMAS = ("base_url", "pull")
+_NOT_OLLAMAS = (
+    *("placement", "max_model_len", "dtype", "quantization", "engine_args"),
+    *("pinned", "load"),
+)
+_NOT_REMOTE = ("keep_alive", "pinned", "load")
+_GGUF = re.compile(
+    r"embedded:[^\s]+-gguf|(?!https?://).+\.gguf"
+    r"|[A-Za-z0-9][\w.-]*/[\w.-]+(?:@[\w./-]+)?:[\w.+/-]+"  # owner/name:Q4_K_M
+)
 
 
 def is_loopback(host: str) -> bool:
@@ -152,14 +162,34 @@ class EngineDefaults(Section):
     max_in_flight: Annotated[int, Field(ge=1)] = Field(
         256, description="Requests one replica works on at once; more wait in the queue."
     )
+    keep_alive: KeepAliveValue = Field(
+        -1,
+        validate_default=True,
+        description="How long a model that is loaded here stays so after its last request. "
+        "Default: for ever, but for another model that needs its room.",
+    )
+
+
+class LifecycleConfig(Section):
+    """Models that take turns: how long one may be put off for others that are loaded."""
+
+    max_swaps: Annotated[int, Field(ge=0)] = Field(
+        4, description="Loads that may begin for requests that came later."
+    )
+    max_wait_s: Duration = Field(
+        30.0,
+        alias="max_wait",
+        description="From then on a busy model in the way gets no new requests.",
+    )
 
 
 class ModelConfig(ModelQuality):
     """One entry of `models:`, under the name that clients use."""
 
     source: str | tuple[str, ...] = Field(
-        description="Hub id, folder, .gguf file (of a hub: OWNER/NAME/FILE.gguf), embedded:NAME, "
-        "or for a remote engine its URL(s) or a provider's name, such as openrouter."
+        description="Hub id (owner/name, with @REVISION), folder, .gguf file (of a hub: "
+        "owner/name:Q4_K_M or owner/name:FILE.gguf), embedded:NAME, or for a remote engine its "
+        "URL(s) or a provider's name, such as openrouter."
     )
     engine: EngineName | None = Field(
         None, description="Default: llamacpp for a GGUF model, else defaults.engine."
@@ -189,8 +219,14 @@ class ModelConfig(ModelQuality):
     )
     keep_alive: KeepAliveValue | None = Field(
         None,
-        description="For engine ollama: how long the model stays loaded after its last request, "
-        'such as "10m"; -1 for ever, 0 not at all. Default: ollama.keep_alive.',
+        description="How long the model stays loaded after its last request, such as "
+        '"10m"; -1 for ever, 0 not at all. Default: defaults.keep_alive, or ollama.keep_alive.',
+    )
+    pinned: bool = Field(
+        default=False, description="Never unloaded, neither for another model nor by keep_alive."
+    )
+    load: Literal["start", "on_demand"] = Field(
+        "start", description="When it is loaded: at the start, or for its first request."
     )
     pull: bool | None = Field(
         None, description="For engine ollama: fetch it at the start. Default: ollama.pull."
@@ -221,6 +257,7 @@ class RouterConfig(RouterQuality):
     breaker: BreakerConfig = BreakerConfig()
     hedge: HedgeConfig = HedgeConfig()
     resume: ResumeConfig = ResumeConfig()
+    ensembles: EnsembleLimits = EnsembleLimits()
 
 
 def _models_unless_discovered(schema: dict[str, Any]) -> None:
@@ -245,7 +282,11 @@ class Config(Section):
         (), description="Folders with GGUF files; `roundhouse list --available` looks there too."
     )
     ollama: OllamaConfig = OllamaConfig()
+    lifecycle: LifecycleConfig = LifecycleConfig()
     router: RouterConfig = RouterConfig()
+    ensembles: dict[str, EnsembleConfig] = Field(
+        default_factory=dict, description="By name: several models, or samples, for one answer."
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -290,6 +331,12 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _ensembles_can_be(self) -> Self:
+        aliases = (alias for model in self.models.values() for alias in model.aliases)
+        check_ensembles(self.ensembles, (*self.models, *aliases), self.router.ensembles)
+        return self
+
+    @model_validator(mode="after")
     def _second_stage_is_a_model(self) -> Self:
         second = self.router.second_stage
         if second and second.model not in self.models:
@@ -309,6 +356,11 @@ class Config(Section):
     def max_in_flight_of(self, model: str) -> int:
         return self.models[model].max_in_flight or self.defaults.max_in_flight
 
+    def keep_alive_of(self, model: str) -> KeepAlive:
+        """Of a model that is loaded here."""
+        own = self.models[model].keep_alive
+        return self.defaults.keep_alive if own is None else own
+
 
 def check_source(name: str, model: ModelConfig, engine: EngineName) -> None:
     check_ollama_keys(name, model, engine)
@@ -321,9 +373,9 @@ def check_source(name: str, model: ModelConfig, engine: EngineName) -> None:
         )
     if engine not in REMOTE_ENGINES and (remote or len(model.sources) != 1):
         raise ValueError(f"models.{name}.source: engine {engine} takes one model, not URLs")
-    if engine == "vllm" and any(_GGUF.fullmatch(source) for source in model.sources):
+    if engine in {"vllm", "mlx"} and any(_GGUF.fullmatch(source) for source in model.sources):
         raise ValueError(
-            f"models.{name}.engine: vllm does not load GGUF files here; leave it out, or set "
+            f"models.{name}.engine: {engine} does not load GGUF files here; leave it out, or set "
             "llamacpp"
         )
     if engine in REMOTE_ENGINES and (model.placement != "auto" or model.engine_args):
@@ -337,20 +389,24 @@ def check_ollama_keys(name: str, model: ModelConfig, engine: EngineName) -> None
     """Keys that only Ollama's models have, and those that its server decides by itself."""
     if engine == "ollama" and len(model.sources) == 1:  # check_source tells of more
         check_ollama_source(name, model.sources[0])
-    others = _NOT_OLLAMAS if engine == "ollama" else _ONLY_OLLAMAS
+    if engine == "ollama" and (wrong := _first_set(model, _NOT_OLLAMAS)):
+        hint = "its keep_alive: -1 loads a model at the start and keeps it"
+        if wrong not in ("pinned", "load"):
+            hint = "set it in the model's Modelfile or the server's own environment"
+        raise ValueError(f"models.{name}.{wrong}: Ollama's server decides that; {hint}")
+    if engine != "ollama" and (wrong := _first_set(model, _ONLY_OLLAMAS)):
+        raise ValueError(f"models.{name}.{wrong}: only engine ollama has it, not {engine}")
+    if engine in REMOTE_ENGINES and (wrong := _first_set(model, _NOT_REMOTE)):
+        raise ValueError(
+            f"models.{name}.{wrong}: a remote engine's models are not loaded here, so it has no "
+            f"{wrong}"
+        )
+
+
+def _first_set(model: ModelConfig, keys: Iterable[str]) -> str | None:
+    """The first of the keys that does not have its default."""
     fields = ModelConfig.model_fields
-    wrong = next(
-        (
-            key
-            for key in others
-            if getattr(model, key) != fields[key].get_default(call_default_factory=True)
-        ),
+    return next(
+        (k for k in keys if getattr(model, k) != fields[k].get_default(call_default_factory=True)),
         None,
     )
-    if wrong and engine == "ollama":
-        raise ValueError(
-            f"models.{name}.{wrong}: Ollama's server decides that; set it in the model's Modelfile "
-            "or the server's own environment"
-        )
-    if wrong:
-        raise ValueError(f"models.{name}.{wrong}: only engine ollama has it, not {engine}")

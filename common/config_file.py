@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError, create_model
@@ -223,15 +223,24 @@ def _places(layer: Any, at: Location) -> Iterator[Location]:
     if isinstance(layer, Mapping):
         for key, value in layer.items():
             yield from _places(value, (*at, key))
+    elif isinstance(layer, list):
+        for i, value in enumerate(layer):
+            yield from _places(value, (*at, i))
 
 
 def _written_location(location: Sequence[str | int], document: Document) -> Location:
     """Pydantic's location without the names of union branches, which nobody wrote."""
     at: Location = ()
     for part in location:
-        if (*at, part) in document.lines or not _BRANCH.match(str(part)):
+        if (*at, part) in document.lines or not _is_branch(at, part):
             at = (*at, part)
     return at
+
+
+def _is_branch(at: Location, part: str | int) -> bool:
+    chosen = _section_at(at)
+    tags = chosen.sections if isinstance(chosen, _OneOf) else ()
+    return part in tags or _BRANCH.match(str(part)) is not None
 
 
 def _source(
@@ -257,7 +266,11 @@ def _holds(layer: Any, at: Location) -> bool:
 def _problem_text(problem: Any, at: Location) -> str:
     kind, value = problem["type"], problem.get("input")
     if kind == "extra_forbidden":
-        return f"unknown key{_near(str(at[-1]), keys_at(at[:-1]))}"
+        return f"unknown key{_near(str(at[-1]), keys_at(at[:-1]) or keys_at(problem['loc'][:-1]))}"
+    if kind == "union_tag_not_found":
+        chosen = _section_at(at)
+        allowed = ", ".join(chosen.sections) if isinstance(chosen, _OneOf) else ""
+        return f"{problem['ctx']['discriminator'].strip(chr(39))} is missing (allowed: {allowed})"
     if kind == "missing":
         return "is missing"
     message = str(problem["msg"]).removeprefix("Value error, ")
@@ -277,20 +290,25 @@ def _near(word: str, allowed: Sequence[str]) -> str:
 
 def keys_at(at: Location) -> list[str]:
     """The keys that the config knows at a place, as they are written in the file."""
-    section: Any = Config
-    for part in at:
-        section = _step(section, part)
-        if section is None:
-            return []
+    section = _section_at(at)
     fields = (
         section.model_fields if isinstance(section, type) and issubclass(section, BaseModel) else {}
     )
     return [field.alias or name for name, field in fields.items()]
 
 
+def _section_at(at: Sequence[str | int]) -> Any:
+    section: Any = Config
+    for part in at:
+        section = _step(section, part)
+    return section
+
+
 def _step(section: Any, part: str | int) -> Any:
     if isinstance(section, _MappingOf):
         return _section_of(section.section)
+    if isinstance(section, _OneOf):
+        return section.sections.get(str(part))
     if isinstance(section, type) and issubclass(section, BaseModel):
         named = {
             field.alias or name: field.annotation for name, field in section.model_fields.items()
@@ -305,6 +323,10 @@ def _section_of(annotation: Any) -> Any:
         return _MappingOf(get_args(annotation)[1])
     if get_origin(annotation) is tuple:
         return _MappingOf(get_args(annotation)[0])
+    if get_origin(annotation) is Annotated:
+        union, about = get_args(annotation)[:2]
+        tag = getattr(about, "discriminator", None)
+        return _OneOf.of(union, tag) if tag else _section_of(union)
     if get_origin(annotation) in (Union, UnionType):
         return next((s for s in map(_section_of, get_args(annotation)) if s is not None), None)
     return (
@@ -315,6 +337,17 @@ def _section_of(annotation: Any) -> Any:
 @dataclass(frozen=True)
 class _MappingOf:
     section: Any
+
+
+@dataclass(frozen=True)
+class _OneOf:
+    """Sections of which one key says which it is; by the value of that key."""
+
+    sections: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, union: Any, tag: str) -> _OneOf:
+        return cls({s.model_fields[tag].default: s for s in get_args(union)})
 
 
 def _dotted(at: Sequence[str | int]) -> str:

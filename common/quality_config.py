@@ -36,7 +36,9 @@ class ModelQuality(_Section):
         default_factory=dict, description="Your own score of it by task, from 0 to 1."
     )
     cost_per_million_tokens: Annotated[float, Field(ge=0)] | None = Field(
-        None, description="Price of a million tokens, in one currency for all models."
+        None,
+        description="Price of a million tokens, in one currency for all models. Default: of a "
+        "remote model what its price comes to, in US dollars; of others nothing.",
     )
     modalities: tuple[Modality, ...] | None = Field(
         None, description="What it takes beside text; default: what its name tells."

@@ -39,6 +39,15 @@ class Preset:
     prices: str | None = None
 
 
+# URLs, and how a key is sent, as their own documents have them in November 2026. All but Anthropic
+# take it as a Bearer token; Anthropic as `x-api-key` (engines/endpoint.py).
+#   openai      openai-python 3.54, the client's default base_url
+#   zai, glm    docs.z.ai/guides/develop/http/introduction, "General API Endpoint"; subscribers of
+#               its coding plan have another (/api/coding/paas/v4): give that URL instead
+#   openrouter  the server of its OpenAPI document, openrouter.ai/docs
+#   gemini      ai.google.dev/gemini-api/docs/openai
+#   anthropic   anthropic-sdk-python 2.12, default base_url with its /v1;
+#               platform.claude.com/docs/api/versioning for anthropic-version
 PRESETS: dict[str, Preset] = {
     "openai": Preset("openai", "https://api.openai.com/v1", "OPENAI_API_KEY", "openai"),
     "zai": Preset("openai", "https://api.z.ai/api/paas/v4", "ZAI_API_KEY", "zai"),

@@ -19,6 +19,7 @@ class State(StrEnum):
     LOADING = "loading"
     READY = "ready"
     FAILED = "failed"  # did not load; tried again after a pause
+    COLD = "cold"  # not loaded, by intent: a request for it loads it
 
 
 @dataclass(frozen=True)

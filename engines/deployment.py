@@ -9,20 +9,28 @@ import asyncio
 import logging
 import os
 import time
+from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from logging.handlers import MemoryHandler
 from pathlib import Path
 from typing import Any
 
+import psutil
 from ray import serve
-from ray.serve import Application
+from ray.exceptions import RayError
+from ray.serve import Application, RunTarget
+from ray.serve.exceptions import RayServeException
 
+from common.errors import EngineError
 from common.logs import redirect_output
 from engines import registry
 from engines.base import EngineStatus, ReplicaSpec, State
-from engines.warden import owned_by
+from engines.warden import family, owned_by
 
 _RETRY_AFTER_FAILURE_S = 30.0
+_STOP_TIMEOUT_S = 15.0
+_GONE_TIMEOUT_S = 20.0
 
 
 class EngineReplica:
@@ -81,5 +89,49 @@ def application(spec: ReplicaSpec) -> Application:
         health_check_period_s=1.0,
         health_check_timeout_s=30.0,
         graceful_shutdown_timeout_s=5.0,
+        graceful_shutdown_wait_loop_s=0.1,
     )(EngineReplica)
     return deployment.bind(spec)
+
+
+class ServeShed:
+    """Starts and ends replicas' applications in the running Serve. Its calls block."""
+
+    def running(self, ids: Collection[str]) -> frozenset[str]:
+        """Those of these replicas that have one; returns when none is on its way out."""
+        give_up_at = time.monotonic() + _GONE_TIMEOUT_S
+        while "DELETING" in (found := _statuses(ids)).values() and time.monotonic() < give_up_at:
+            time.sleep(0.1)
+        return frozenset(found)
+
+    def start(self, specs: Sequence[ReplicaSpec]) -> None:
+        """Returns before they are ready."""
+        serve.run_many(
+            [RunTarget(application(s), application_name(s.id), route_prefix=None) for s in specs],
+            wait_for_ingress_deployment_creation=False,
+            wait_for_applications_running=False,
+        )
+
+    def trouble(self, spec: ReplicaSpec) -> str | None:
+        """Why Serve itself could not start it, which the replica cannot tell."""
+        found = serve.status().applications.get(application_name(spec.id))
+        return found.message if found and found.status == "DEPLOY_FAILED" else None
+
+    def stop(self, spec: ReplicaSpec, pid: int) -> None:
+        """Returns when its processes have gone; `pid` is its actor's, 0 if it never told. Nothing
+        happens where there is none. Raises EngineError when something stays."""
+        processes = family(pid) if pid else []
+        with suppress(RayError, RayServeException, TimeoutError):
+            handle = serve.get_app_handle(application_name(spec.id))
+            handle.stop.remote().result(timeout_s=_STOP_TIMEOUT_S)
+        serve.delete(application_name(spec.id))
+        _, left = psutil.wait_procs(processes, timeout=_GONE_TIMEOUT_S)
+        if left:
+            raise EngineError(f"{spec.id}: process {left[0].pid} does not end")
+
+
+def _statuses(ids: Collection[str]) -> dict[str, str]:
+    """By replica."""
+    found = serve.status().applications
+    named = {each: found.get(application_name(each)) for each in ids}
+    return {each: app.status.value for each, app in named.items() if app}

@@ -18,6 +18,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -235,7 +236,8 @@ def download(model: EmbeddedModel, folder: Path) -> Path:
 
 def convert_apart(model: EmbeddedModel, gguf: Path, folder: Path) -> None:
     # In a process of its own: torch and transformers stay out of the one that asks.
-    command = ["engines.embedded", "convert", str(gguf), str(folder), model.eos_token]
+    by = ["engines.embedded", "convert"] if find_spec("torch") else ["engines.mlx_embedded"]
+    command = [*by, str(gguf), str(folder), model.eos_token]
     _run(command, CONVERT_TIMEOUT_S, f"{gguf.name} could not be converted")
 
 

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from common.config import Config, ModelConfig
 from common.errors import ConfigError
 from common.remote_config import PRESETS, REMOTE_ENGINES, Preset, RemoteConfig
-from engines.prices import Price, price_of
+from engines.prices import Price, per_million, price_of
 
 _VERSION = b"2023-06-01"  # of Anthropic's API, in which our own requests are written
 
@@ -71,31 +71,57 @@ def remotes_of(config: Config) -> list[Remote]:
     ]
 
 
+def cost_per_million_tokens(config: Config, name: str) -> float | None:
+    """The config's word; of a remote model without one what follows from its price, in dollars."""
+    model, engine = config.models[name], config.engine_of(name)
+    if model.cost_per_million_tokens is not None or engine not in REMOTE_ENGINES:
+        return model.cost_per_million_tokens
+    return per_million(_price(name, model, engine, model.sources[0]))
+
+
+def price(config: Config, name: str) -> Price | None:
+    """Of a remote model; None where it is unknown, and for a model that runs here."""
+    model, engine = config.models[name], config.engine_of(name)
+    return _price(name, model, engine, model.sources[0]) if engine in REMOTE_ENGINES else None
+
+
 def _remote(config: Config, name: str, index: int, source: str) -> Remote:
-    model, preset = config.models[name], PRESETS.get(source)
-    base = (preset.base_url if preset else source).rstrip("/")
+    model, base = config.models[name], _base(source)
     has_v1 = base.endswith("/v1") or not urlsplit(base).path
-    endpoint = _endpoint(name, model, config.engine_of(name), preset, base, has_v1=has_v1)
+    endpoint = _endpoint(name, model, config.engine_of(name), source, has_v1=has_v1)
     return Remote(f"{name}-{index}", name, base.removesuffix("/v1"), endpoint)
 
 
-def _endpoint(
-    name: str, model: ModelConfig, engine: str, preset: Preset | None, base: str, *, has_v1: bool
-) -> Endpoint:
+def _base(source: str) -> str:
+    preset = PRESETS.get(source)
+    return (preset.base_url if preset else source).rstrip("/")
+
+
+def _endpoint(name: str, model: ModelConfig, engine: str, source: str, *, has_v1: bool) -> Endpoint:
     remote = model.remote or RemoteConfig()
-    key, place = _key(name, remote, preset)
-    asked = remote.model or (name if engine == "anthropic" else None)
+    key, place = _key(name, remote, PRESETS.get(source))
     return Endpoint(
         engine=engine,
-        model=asked,
+        model=_asked(name, model, engine),
         key=key,
         key_place=place,
         headers=tuple((k.lower().encode(), v.encode()) for k, v in remote.headers.items()),
         has_v1=has_v1,
         max_tokens=remote.max_tokens,
         watched=remote.health,
-        price=price_of(model.price, preset.prices if preset else None, base, asked or name),
+        price=_price(name, model, engine, source),
     )
+
+
+def _asked(name: str, model: ModelConfig, engine: str) -> str | None:
+    """Its name there. Anthropic's API knows no aliases of ours, so the entry's own stands in."""
+    return (model.remote and model.remote.model) or (name if engine == "anthropic" else None)
+
+
+def _price(name: str, model: ModelConfig, engine: str, source: str) -> Price | None:
+    preset = PRESETS.get(source)
+    asked = _asked(name, model, engine) or name
+    return price_of(model.price, preset.prices if preset else None, _base(source), asked)
 
 
 def _key(name: str, remote: RemoteConfig, preset: Preset | None) -> tuple[str, str]:

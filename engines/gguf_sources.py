@@ -1,6 +1,6 @@
 """From a model's `source` to a GGUF file on this disk: a path, the embedded model, or a hub's file.
 
-A file of a hub is named OWNER/NAME/FILE.gguf.
+A file of a hub is named owner/name:Q4_K_M, owner/name:FILE.gguf or owner/name/FILE.gguf.
 """
 
 from __future__ import annotations
@@ -8,12 +8,18 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from common.errors import ConfigError, ModelFetchError
+from common.errors import ConfigError, ModelFetchError, UsageError
 from engines import embedded
+from engines.hub import header
+from engines.hub.fetch import fetch
+from engines.hub.pull import Listing
+from engines.hub.reference import Reference, parse
+from engines.hub.selection import weights_of
 from engines.sources import Progress
+from placement.models.facts import ModelFacts
 
-_HUB_FILE = re.compile(r"(?P<hub_id>[A-Za-z0-9][\w.-]*/[\w.-]+)/(?P<file>[^\s]+\.gguf)")
 _PART = re.compile(r"-\d{5}-of-\d{5}\.gguf$")
+_MERGE = "llama.cpp's llama-gguf-split --merge"
 _MAGIC = b"GGUF"
 _SUFFIX = "-gguf"
 
@@ -28,19 +34,29 @@ def resolve(model: str, source: str, progress: Progress) -> Path:
         return _embedded(place, source.removeprefix("embedded:"), progress)
     if _PART.search(source):
         raise ConfigError(
-            f"{place}: {source} is one part of a model; merge them into one file first "
-            "(llama.cpp's llama-gguf-split --merge)"
+            f"{place}: {source} is one part of a model; merge them into one file first ({_MERGE})"
         )
     path = Path(source).expanduser()
     if path.exists():
         return _checked(place, _only_file(place, path) if path.is_dir() else path)
-    found = _HUB_FILE.fullmatch(source)
-    if found is None or source.startswith((".", "~", "/")):
+    asked = parse(source)
+    if asked is None or (source.endswith(".gguf") and not asked.wanted):
         raise ConfigError(
-            f"{place}: {source!r} is no file on this disk and no file of a hub "
-            f"(owner/name/FILE.gguf); embedded models: {', '.join(embedded_names())}"
+            f"{place}: {source!r} is no file on this disk and no file of a hub (owner/name:Q4_K_M, "
+            f"owner/name/FILE.gguf); embedded models: {', '.join(embedded_names())}"
         )
-    return _from_hub(place, found["hub_id"], found["file"], progress)
+    return fetch(place, asked, progress, _one_whole_file)
+
+
+def facts(model: str, asked: Reference) -> ModelFacts:
+    """What a plan must know of a hub's file; only its header is fetched. Raises as `resolve`."""
+    place = f"models.{model}.source"
+    try:
+        return header.facts_of(asked, _one_whole_file)
+    except UsageError as error:
+        raise ConfigError(f"{place}: {error.message}") from None
+    except ModelFetchError as error:
+        raise ModelFetchError(f"{place}: {error.message}") from None
 
 
 def embedded_names() -> list[str]:
@@ -76,31 +92,16 @@ def _checked(place: str, file: Path) -> Path:
     return file.resolve()
 
 
-def _from_hub(place: str, hub_id: str, file: str, progress: Progress) -> Path:
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HfHubHTTPError,
-        LocalEntryNotFoundError,
-        RemoteEntryNotFoundError,
-        RepositoryNotFoundError,
-    )
-
-    try:
-        return Path(hf_hub_download(hub_id, file, local_files_only=True))
-    except LocalEntryNotFoundError:
-        progress(f"fetching {hub_id}/{file} from the hub")
-    try:
-        return Path(hf_hub_download(hub_id, file))
-    except GatedRepoError:
-        reason = f"{hub_id} is gated: accept its terms on the hub, then set HF_TOKEN"
-    except RepositoryNotFoundError:
-        reason = f"the hub has no model {hub_id!r} (or it is private: set HF_TOKEN)"
-    except RemoteEntryNotFoundError:
-        reason = f"{hub_id} has no file {file!r}"
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        reason = (
-            f"{hub_id}/{file} is not in the hub's cache on this disk, and the hub cannot be "
-            f"reached ({type(error).__name__}); use a file, or embedded:smollm2-gguf"
+def _one_whole_file(found: Listing) -> None:
+    """llama.cpp would find the other parts, but a plan reads one file's table of tensors."""
+    weights = weights_of(found.files)
+    if weights[0].name.suffix != ".gguf":
+        raise UsageError(
+            f"{found.asked} holds other weights than GGUF files, which engine llamacpp does not "
+            "load; name a repository of GGUF files, with :FILE.gguf or :Q4_K_M"
         )
-    raise ModelFetchError(f"{place}: {reason}")
+    if len(weights) > 1:
+        raise UsageError(
+            f"{found.asked} is a model of {len(weights)} parts; take a smaller quantization, or "
+            f"`roundhouse pull` it and merge them ({_MERGE})"
+        )

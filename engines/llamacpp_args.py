@@ -6,12 +6,12 @@ here, and a typing error is told before anything is imported.
 
 from __future__ import annotations
 
-import difflib
 import importlib.util
 from collections.abc import Mapping
 from typing import Any
 
 from common.errors import ConfigError, StartError
+from engines import arguments
 from engines.base import ReplicaSpec
 
 DEFAULT_SLOTS = 4
@@ -60,16 +60,7 @@ _OURS = {
 
 def check(model: str, engine_args: Mapping[str, Any]) -> None:
     """Raises ConfigError for a name that is not known, or a value that cannot be right."""
-    for name, value in engine_args.items():
-        place = f"models.{model}.engine_args.{name}"
-        if name in _OURS:
-            raise ConfigError(f"{place}: is set by Roundhouse; use {_OURS[name]}")
-        if name not in _KNOWN:
-            near = difflib.get_close_matches(name, _KNOWN, n=3)
-            hint = f"did you mean {' or '.join(map(repr, near))}?" if near else _listed()
-            raise ConfigError(f"{place}: is no argument of engine llamacpp; {hint}")
-        if not _is_a(value, _KNOWN[name]):
-            raise ConfigError(f"{place}: {value!r} is no {_KNOWN[name].__name__}")
+    arguments.check("llamacpp", model, engine_args, _KNOWN, _OURS)
     if slots_of(engine_args) < 1:
         raise ConfigError(f"models.{model}.engine_args.n_parallel: must be 1 or more")
 
@@ -126,13 +117,3 @@ def parameters(spec: ReplicaSpec) -> dict[str, Any]:
         values["cpuparams_batch.n_threads"] = len(spec.cpu_ids[0])
     values.update({_PATHS.get(name, name): value for name, value in spec.engine_args.items()})
     return values
-
-
-def _is_a(value: Any, kind: type) -> bool:
-    if isinstance(value, bool):
-        return kind is bool
-    return isinstance(value, (int, float) if kind is float else kind)
-
-
-def _listed() -> str:
-    return f"there are: {', '.join(sorted(_KNOWN))}"

@@ -1,4 +1,4 @@
-"""What llama.cpp tells: why it did not start, and what its prompt caches were good for.
+"""Why llama.cpp did not start.
 
 Its exceptions only say that it did not start; the reason stands in its log.
 """
@@ -18,7 +18,6 @@ _CAUSE = re.compile(
 _OUT_OF_MEMORY = re.compile(
     r"out of memory|failed to allocate|unable to allocate|bad_alloc|exit code -9", re.IGNORECASE
 )
-_COUNTED = re.compile(r"^llamacpp:(prompt_tokens(?:_cached)?_total) (\S+)$", re.MULTILINE)
 
 
 def cause(text: str, own: str) -> Cause:
@@ -26,12 +25,3 @@ def cause(text: str, own: str) -> Cause:
     match = _CAUSE.search(text)
     message = f"llama.cpp: {match[0].strip()}" if match else own
     return Cause(message, bool(_OUT_OF_MEMORY.search(message)))
-
-
-def prompt_tokens(metrics: str) -> tuple[int | None, int | None]:
-    """Prompt tokens that were found in a cache, and those that had to be computed."""
-    counted = dict(_COUNTED.findall(metrics))
-    hits, fresh = counted.get("prompt_tokens_cached_total"), counted.get("prompt_tokens_total")
-    return (None if hits is None else int(float(hits))), (
-        None if fresh is None else int(float(fresh))
-    )

@@ -1,45 +1,29 @@
 """llama.cpp's own HTTP server in a process of its own: `python -m engines.llamacpp_server`.
 
-Standard input brings one line, the parameters as JSON, and ends when the owner does: then this
-process ends too. Standard output takes one line of JSON, the address or the error; what llama.cpp
-prints goes to standard error.
+What is asked is the parameters (child_server.py has the rest).
 """
 
 from __future__ import annotations
 
-import json
-import os
-import sys
-import threading
-from typing import Any, TextIO
+from typing import Any
 
 from common.errors import StartError
+from engines import child_server
 
 _ENOUGH_LAYERS_ON_GPU = 1
 
 
 def main() -> None:
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
-    asked = json.loads(sys.stdin.readline())
-    threading.Thread(target=_end_with_owner, daemon=True).start()
-    try:
-        server = _start(asked["parameters"], asked["cores"])
-    except Exception as error:  # noqa: BLE001  # whatever it is, the start has failed by it
-        _tell(answers, {"error": f"{type(error).__name__}: {error}"})
-        os._exit(1)
-    _tell(answers, {"url": server.listening_address})
-    threading.Event().wait()
+    child_server.run(lambda asked: _start(asked["parameters"]))
 
 
-def _start(parameters: dict[str, Any], cores: list[int]) -> Any:
-    if cores and hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, cores)  # threads that are started later have it from here
+def _start(parameters: dict[str, Any]) -> tuple[str, object]:
     import xllamacpp
 
     if parameters["n_gpu_layers"] >= _ENOUGH_LAYERS_ON_GPU:
         _require_gpu(xllamacpp.get_device_info())
-    return xllamacpp.Server(applied(parameters, xllamacpp.CommonParams()))
+    server = xllamacpp.Server(applied(parameters, xllamacpp.CommonParams()))
+    return server.listening_address, server
 
 
 def applied(parameters: dict[str, Any], to: Any) -> Any:
@@ -63,15 +47,6 @@ def _require_gpu(devices: list[dict[str, Any]]) -> None:
             "this xllamacpp was built without GPU support, and the plan puts the model on a GPU; "
             "install a build for it (docs/engines.md), or set gpu.devices: [] to use the CPU"
         )
-
-
-def _tell(answers: TextIO, message: dict[str, Any]) -> None:
-    print(json.dumps(message), file=answers, flush=True)
-
-
-def _end_with_owner() -> None:
-    sys.stdin.read()
-    os._exit(0)
 
 
 if __name__ == "__main__":

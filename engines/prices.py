@@ -37,6 +37,12 @@ def price_of(
     return price if price and price(Tokens(1, 1)) is not None else None
 
 
+def per_million(price: Price | None) -> float | None:
+    """One figure for a million tokens, of which four fifths are the prompt: as in a plan's requests
+    of 1,024 tokens in and 256 out."""
+    return price(Tokens(_MILLION * 4 // 5, _MILLION // 5)) if price else None
+
+
 def _given(config: PriceConfig) -> Price:
     def price(tokens: Tokens) -> float:
         dollars = tokens.prompt * config.input + tokens.completion * config.output

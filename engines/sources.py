@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
-from common.errors import ConfigError, ModelFetchError
+from common.errors import ConfigError, UsageError
 from engines import embedded
+from engines.hub.fetch import fetch
+from engines.hub.pull import Listing
+from engines.hub.reference import parse
+from engines.hub.selection import weights_of
 
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
-# Formats that vLLM does not load, and files that no engine reads.
-_IGNORED = ["*.gguf", "*.pth", "*.pt", "*.msgpack", "*.h5", "*.onnx", "original/*", "*.md", "*.png"]
 Progress = Callable[[str], None]
 
 
@@ -27,12 +26,14 @@ def resolve(model: str, source: str, progress: Progress) -> Path:
     path = Path(source).expanduser()
     if path.exists():
         return _folder(place, path)
-    if not _HUB_ID.fullmatch(source) or source.startswith((".", "~")):
+    asked = parse(source)
+    if asked is None or asked.wanted:
         raise ConfigError(
-            f"{place}: {source!r} is no folder on this disk and no hub id (owner/name); "
-            f"embedded models: {', '.join(f'embedded:{name}' for name in embedded.EMBEDDED)}"
+            f"{place}: {source!r} is no folder on this disk and no hub id (owner/name, "
+            "owner/name@REVISION); embedded models: "
+            f"{', '.join(f'embedded:{name}' for name in embedded.EMBEDDED)}"
         )
-    return _from_hub(place, source, progress)
+    return fetch(place, asked, progress, _not_gguf)
 
 
 def weights_bytes(folder: Path) -> int:
@@ -57,32 +58,9 @@ def _folder(place: str, path: Path) -> Path:
     return path.resolve()
 
 
-def _from_hub(place: str, hub_id: str, progress: Progress) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HfHubHTTPError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-    )
-
-    with suppress(LocalEntryNotFoundError):
-        here = Path(snapshot_download(hub_id, ignore_patterns=_IGNORED, local_files_only=True))
-        if weights_bytes(here):  # a plan leaves the config alone in the cache
-            return here
-    progress(f"fetching {hub_id} from the hub")
-    try:
-        return Path(snapshot_download(hub_id, ignore_patterns=_IGNORED))
-    except GatedRepoError:
-        raise ModelFetchError(
-            f"{place}: {hub_id} is gated: accept its terms on the hub, then set HF_TOKEN"
-        ) from None
-    except RepositoryNotFoundError:
-        raise ModelFetchError(
-            f"{place}: the hub has no model {hub_id!r} (or it is private: set HF_TOKEN)"
-        ) from None
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        raise ModelFetchError(
-            f"{place}: {hub_id} is not in the hub's cache on this disk, and the hub cannot be "
-            f"reached ({type(error).__name__}); use a folder, or embedded:smollm2"
-        ) from None
+def _not_gguf(found: Listing) -> None:
+    if weights_of(found.files)[0].name.suffix == ".gguf":
+        raise UsageError(
+            f"{found.asked} holds GGUF files, which engine vllm does not load here; "
+            f"set `engine: llamacpp`"
+        )

@@ -51,6 +51,15 @@ def start(pid: int) -> subprocess.Popen[bytes]:
     )
 
 
+def family(pid: int) -> list[psutil.Process]:
+    """A process and all that it owns, directly or through others; empty if it is gone."""
+    try:
+        own, root = psutil.Process(pid), owned_by(pid)[OWNER]
+    except psutil.NoSuchProcess:
+        return []
+    return [own, *(process for process, _ in _owned_through({root}) if process.pid != pid)]
+
+
 def watch(pid: int) -> None:
     """Until `pid` and all that it owned, directly or through others, are gone."""
     roots = {owned_by(pid)[OWNER]}

@@ -12,30 +12,29 @@ import logging
 import random
 import re
 import time
-from typing import Any
 
 import aiohttp
-import msgspec
 
 from common.config import Config
 from common.errors import (
     BadRequestError,
     BodyTooLargeError,
     RoundhouseError,
-    UnauthorizedError,
     UnavailableError,
-    error_body,
 )
 from gateway.chooser import Asked, Chooser, ClientGoneError
 from gateway.choosing import made_out_to, session_of
-from gateway.control import control_app, own_fault
+from gateway.control import control_app
+from gateway.ensembles.incoming import Incoming
+from gateway.ensembles.service import Ensembles
 from gateway.envelope import read_envelope
 from gateway.exchange import Exchange, Receive, Scope, Send
+from gateway.failing import own_fault, send_error
 from gateway.feedback import keep_learning, open_learning
 from gateway.forward import Forwarder
+from gateway.keeper import Keeper
 from gateway.keys import Headers, Keys
 from gateway.metrics import Metrics
-from gateway.upstream import RawHeaders
 from router.auto import is_auto
 from router.call import NO_CALL, Call, call_of
 from router.dispatch import Dispatcher, Route
@@ -72,10 +71,17 @@ _REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 class Gateway:
     """ASGI callable. `start` and `stop` must run in the event loop that serves it."""
 
-    def __init__(self, config: Config, dispatcher: Dispatcher, admin_token: str = "") -> None:
+    def __init__(
+        self,
+        config: Config,
+        dispatcher: Dispatcher,
+        admin_token: str = "",
+        keeper: Keeper | None = None,
+    ) -> None:
+        self.keeper = keeper
         self.dispatcher = dispatcher
         self.draining = False
-        self._config = config
+        self.config = config
         self._max_body_bytes = config.server.max_body_mib << 20
         tokens = (admin_token,) if admin_token and config.server.api_keys else ()
         self._keys = Keys((*config.server.api_keys, *tokens))
@@ -86,23 +92,36 @@ class Gateway:
     async def start(self) -> None:
         self.forwarder = Forwarder(
             self.metrics,
-            retry=self._config.router.retry,
-            fallback=self._config.router.fallback,
-            hedge=self._config.router.hedge,
-            resume=self._config.router.resume,
-            first_token_timeout_s=self._config.defaults.first_token_timeout_s,
-            stall_timeout_s=self._config.defaults.stall_timeout_s,
+            retry=self.config.router.retry,
+            fallback=self.config.router.fallback,
+            hedge=self.config.router.hedge,
+            resume=self.config.router.resume,
+            first_token_timeout_s=self.config.defaults.first_token_timeout_s,
+            stall_timeout_s=self.config.defaults.stall_timeout_s,
+            load_wait_s=self.config.defaults.load_timeout_s,
         )
-        self.chooser = Chooser(self.dispatcher, self._config.router.second_stage, self.metrics)
-        self.learning = open_learning(self._config, self.dispatcher.profiles)
+        self.chooser = Chooser(self.dispatcher, self.config.router.second_stage, self.metrics)
+        self.learning = open_learning(self.config, self.dispatcher.profiles)
         if self.learning:
             self.dispatcher.learn_from(self.learning)
             self._keeping = asyncio.create_task(keep_learning(self.learning))
+        self.ensembles = Ensembles(
+            self.config,
+            self.dispatcher,
+            self.forwarder,
+            self.chooser,
+            self.metrics,
+            self.learning,
+        )
         # For the slow side: health of remote endpoints, the engines' metrics.
         self.session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
+        if self.keeper:
+            await self.keeper.start(self.session, self.metrics.registry)
         self._control = control_app(self)
 
     async def stop(self) -> None:
+        if self.keeper:
+            await self.keeper.stop()
         self.forwarder.close()
         self.chooser.close()
         if self._keeping and self.learning:
@@ -115,6 +134,7 @@ class Gateway:
         self.draining = True
         end_at = time.monotonic() + timeout_s
         await self.chooser.idle(timeout_s)
+        await self.ensembles.idle(end_at - time.monotonic())
         return await self.forwarder.idle(end_at - time.monotonic())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -155,25 +175,40 @@ class Gateway:
             raise UnavailableError("the server is shutting down", retry_after_s=10)
         body = await read_body(receive, headers, self._max_body_bytes)
         envelope = read_envelope(body, headers.get(b"content-type", b""), scope["query_string"])
+        path, keep_alive = scope["path"], envelope.wished_keep_alive()
+        ensemble = self.ensembles.asked(envelope, body, path)
+        if ensemble is not None:
+            incoming = Incoming(
+                path=path,
+                route=_route(path),
+                headers=scope["headers"],
+                request_id=request_id,
+                arrived_at=arrived_at,
+                receive=receive,
+                send=send,
+                keep_alive=keep_alive,
+            )
+            await self.ensembles.answer(ensemble, incoming)
+            return
         if envelope.model is not None and is_auto(envelope.model):
             began = time.perf_counter()
-            asked = Asked.of(envelope.model, envelope.routing, scope["path"], headers, body)
+            asked = Asked.of(envelope.model, envelope.routing, path, headers, body)
             decision = await self.chooser.decide(asked, receive, request_id)
             route, body = self.dispatcher.chosen(decision), made_out_to(decision.model, body)
-            call = _call(route, body, scope["path"], headers)
+            call = _call(route, body, path, headers)
             took_s = time.perf_counter() - began
             self.metrics.decided(route.task, decision.model, decision.why, took_s)
             if self.learning:
                 self.learning.remember(request_id, route.task, decision.model)
         else:
             route = self.dispatcher.route(envelope.model)
-            call = _call(route, body, scope["path"], headers)
+            call = _call(route, body, path, headers)
         task = asyncio.current_task()
         assert task is not None
         exchange = Exchange(
-            path=scope["path"],
+            path=path,
             raw_path=scope["raw_path"],
-            route=_route(scope["path"]),
+            route=_route(path),
             query=scope["query_string"],
             method=scope["method"],
             headers=scope["headers"],
@@ -186,6 +221,7 @@ class Gateway:
             task=task,
             call=call,
             streamed=bool(envelope.stream),
+            keep_alive=keep_alive,
             task_name=route.task,
         )
         await self.forwarder.run(exchange, route.lane, route.fallbacks)
@@ -226,24 +262,6 @@ def _too_large(max_bytes: int) -> BodyTooLargeError:
     return BodyTooLargeError(
         f"the request body is larger than {max_bytes >> 20} MiB (server.max_body_mib)"
     )
-
-
-async def send_error(send: Send, error: RoundhouseError, path: str, request_id: str) -> None:
-    body: dict[str, Any] = error_body(error)
-    if path.startswith("/v1/messages"):
-        body = {"type": "error", **body}  # what Anthropic's clients look for
-    text = msgspec.json.encode(body)
-    headers: RawHeaders = [
-        (b"content-type", b"application/json"),
-        (b"content-length", str(len(text)).encode()),
-        (b"x-request-id", request_id.encode("latin-1")),
-    ]
-    if error.retry_after_s is not None:
-        headers.append((b"retry-after", str(error.retry_after_s).encode()))
-    if isinstance(error, UnauthorizedError):
-        headers.append((b"www-authenticate", b"Bearer"))
-    await send({"type": "http.response.start", "status": error.status, "headers": headers})
-    await send({"type": "http.response.body", "body": text, "more_body": False})
 
 
 def _call(route: Route, body: bytes, path: str, headers: Headers) -> Call:

@@ -76,7 +76,7 @@ class Chooser:
         stage = self._stage_for(asked, verdict, now)
         if stage and asked.said:
             question = stage.ask(asked.said, verdict, request_id)
-            second = await self._counted(_while_connected(receive, question))
+            second = await self._counted(while_connected(receive, question))
         return self._dispatcher.decide(
             asked.said,
             asked.wish,
@@ -113,7 +113,7 @@ class Chooser:
         return decision, stage.model if stage else None
 
 
-async def _while_connected(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
+async def while_connected(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
     """The work's result. Raises ClientGoneError, with the work ended, when the client hangs up."""
     working, gone = asyncio.create_task(work), asyncio.create_task(_gone(receive))
     try:

@@ -7,11 +7,16 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from common.errors import RoundhouseError, RouteNotFoundError, error_body
+from common.errors import BadRequestError, RoundhouseError, RouteNotFoundError, error_body
+from engines.manager.states import ModelState
+from engines.manager.status import Status
+from gateway.failing import own_fault
 from gateway.feedback import feedback_router
+from gateway.lives import lives_router, until
 from gateway.metrics import render
 from gateway.models import models_router
 from router.replicas import Lane, Replica
@@ -25,10 +30,19 @@ def control_app(gateway: Gateway) -> FastAPI:
     dispatcher = gateway.dispatcher
     app.include_router(models_router(gateway))
     app.include_router(feedback_router(gateway))
+    app.include_router(lives_router(gateway))
 
     @app.exception_handler(RoundhouseError)
     async def on_error(request: Request, error: RoundhouseError) -> JSONResponse:
-        return JSONResponse(error_body(error), error.status)
+        after_s = error.retry_after_s
+        headers = {} if after_s is None else {"retry-after": str(after_s)}
+        return JSONResponse(error_body(error), error.status, headers)
+
+    @app.exception_handler(RequestValidationError)
+    async def on_wrong_body(request: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        return JSONResponse(error_body(BadRequestError(f"{place}: {first['msg']}")), 400)
 
     @app.exception_handler(HTTPException)
     async def on_http_error(request: Request, error: HTTPException) -> JSONResponse:
@@ -60,22 +74,22 @@ def control_app(gateway: Gateway) -> FastAPI:
 
     @app.get("/admin/replicas")
     async def replicas() -> dict[str, Any]:
-        rows = [_replica_row(replica) for replica in dispatcher.replicas.values()]
+        lives = gateway.keeper.statuses() if gateway.keeper else {}
+        rows = [
+            _replica_row(r, lives.get(r.model)) | {"on_demand": dispatcher.lanes[r.model].on_demand}
+            for r in dispatcher.replicas.values()
+        ]
         return {"replicas": rows, "ready": dispatcher.ready, "settled": dispatcher.settled}
 
     return app
-
-
-def own_fault() -> RoundhouseError:
-    """What is told of an exception that nobody expected; the log has its traceback."""
-    return RoundhouseError("the router failed over this request, and its log tells how")
 
 
 def _readiness(lane: Lane) -> dict[str, Any]:
     return {"ready": lane.has_ready(), "replicas": [r.state for r in lane.replicas]}
 
 
-def _replica_row(replica: Replica) -> dict[str, Any]:
+def _replica_row(replica: Replica, life: Status | None) -> dict[str, Any]:
+    """`life`: of its model, where that is loaded and unloaded here."""
     return {
         "id": replica.id,
         "model": replica.model,
@@ -98,4 +112,15 @@ def _replica_row(replica: Replica) -> dict[str, Any]:
         "loaded": replica.loaded,
         "vram_bytes": replica.vram_bytes,
         "loaded_until": "forever" if replica.loaded_until == inf else replica.loaded_until,
+        **(_life(life) if life else {}),
+    }
+
+
+def _life(life: Status) -> dict[str, Any]:
+    """`loaded_until` is None while it is in use."""
+    return {
+        "model_state": life.state,
+        "waiting": life.waiting,
+        "loaded": life.state is ModelState.READY,
+        "loaded_until": until(life),
     }

@@ -24,12 +24,15 @@ from ray.serve.handle import DeploymentHandle
 from common.config import Config
 from common.logs import redirect_output
 from engines.base import EngineStatus, ReplicaSpec, State
-from engines.deployment import application_name
+from engines.deployment import ServeShed, application_name
 from engines.endpoint import Remote, remotes_of
+from engines.manager.roster import Roster
 from engines.ollama.served import by_server, served
 from engines.ollama.watch import watch_server
 from engines.remote import watch_remote
 from gateway.app import Gateway
+from gateway.keeper import Keeper
+from gateway.life_metrics import log_to_stderr
 from gateway.listener import listen, server_config
 from gateway.ollama import of_ollama
 from gateway.owned import of_spec
@@ -41,7 +44,10 @@ _POLL_TIMEOUT_S = 2.0
 
 
 class Router:
-    """Lives in the router's actor. `handles` come from `serve run`; else apps are looked up."""
+    """Lives in the router's actor. `handles` come from `serve run`; else apps are looked up.
+
+    With a roster the models are loaded and unloaded from here; without, what is there stays.
+    """
 
     def __init__(
         self,
@@ -50,8 +56,10 @@ class Router:
         admin_token: str,
         log_path: str,
         handles: Mapping[str, DeploymentHandle[Any]] | None = None,
+        roster: Roster | None = None,
     ) -> None:
         redirect_output(Path(log_path))
+        log_to_stderr()
         self._config = config
         self._handles = dict(handles or {})
         self._last: dict[str, EngineStatus] = {}
@@ -62,7 +70,10 @@ class Router:
         ]
         replicas += [of_ollama(config, each) for each in self._ollama]
         self._dispatcher = Dispatcher(config, replicas)
-        self._gateway = Gateway(config, self._dispatcher, admin_token)
+        self._keeper = (
+            Keeper(config, roster, specs, ServeShed(), self._dispatcher) if roster else None
+        )
+        self._gateway = Gateway(config, self._dispatcher, admin_token, self._keeper)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._started = threading.Event()
         self._listener = listen(config.server.host, config.server.port)
@@ -115,9 +126,26 @@ class Router:
     async def _poll(self, replica_id: str) -> None:
         """Asks one replica how it is, for as long as this router lives."""
         assert self._loop is not None
+        if self._keeper:
+            await self._poll_lives(replica_id, self._keeper, self._loop)
         while True:
             status = await self._ask(replica_id)
             self._loop.call_soon_threadsafe(self._dispatcher.report, replica_id, status)
+            await asyncio.sleep(_POLL_PERIOD_S)
+
+    async def _poll_lives(
+        self, replica_id: str, keeper: Keeper, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        """The same of a replica that comes and goes; between its lives nobody is asked."""
+        before: int | None = None
+        while True:
+            turn = keeper.fleet.turn_of(replica_id)
+            if turn != before:
+                self._handles.pop(replica_id, None)
+            if turn is not None:
+                status = await self._ask(replica_id)
+                loop.call_soon_threadsafe(keeper.fleet.report, replica_id, status, turn)
+            before = turn
             await asyncio.sleep(_POLL_PERIOD_S)
 
     async def _ask(self, replica_id: str) -> EngineStatus | None:
@@ -157,6 +185,7 @@ def application(
     admin_token: str,
     log_path: str,
     handles: Mapping[str, Any] | None = None,
+    roster: Roster | None = None,
 ) -> Application:
     """The router's Serve application."""
     deployment = serve.deployment(
@@ -169,7 +198,7 @@ def application(
         health_check_timeout_s=30.0,
         graceful_shutdown_timeout_s=2.0,
     )(Router)
-    return deployment.bind(config, specs, admin_token, log_path, handles)
+    return deployment.bind(config, specs, admin_token, log_path, handles, roster)
 
 
 def _remote(config: Config, remote: Remote) -> Replica:

@@ -8,6 +8,7 @@ from urllib.parse import parse_qs
 import msgspec
 
 from common.errors import BadRequestError
+from common.keep_alive import KeepAlive, parse
 
 
 class Envelope(msgspec.Struct):
@@ -16,6 +17,20 @@ class Envelope(msgspec.Struct):
     model: str | None = None
     stream: bool | None = None
     routing: Any = None
+    plugins: Any = None
+    keep_alive: Any = None
+
+    def wished_keep_alive(self) -> KeepAlive | None:
+        """As in Ollama's API, or of `routing`. Raises BadRequestError."""
+        told = self.keep_alive
+        if told is None and isinstance(self.routing, dict):
+            told = self.routing.get("keep_alive")
+        if told is None:
+            return None
+        try:
+            return parse(told)
+        except ValueError as error:
+            raise BadRequestError(str(error), param="keep_alive") from None
 
 
 _decoder = msgspec.json.Decoder(Envelope)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any
 
+from common.keep_alive import KeepAlive
 from gateway.upstream import Origin, RawHeaders
 from router.call import NO_CALL, Call
 from router.replicas import Replica
@@ -51,6 +52,7 @@ class Exchange:
     model: str = ""  # whose replica was asked last
     call: Call = NO_CALL
     streamed: bool = False  # the client asked for a stream
+    keep_alive: KeepAlive | None = None  # of the model, as the request wishes
     deadline_at: float = inf
     watch: asyncio.Task[None] | None = None
     departed_at: float = 0.0  # the first replica of the last attempt was asked then
@@ -66,6 +68,11 @@ class Exchange:
     overdue: bool = False  # the deadline has passed
     hung_up: bool = False
     cost_usd: float | None = None  # known of remote models that have a price
+
+    @property
+    def given_up(self) -> bool:
+        """Nobody waits any more: the client hung up, or who asked for it has cancelled it too."""
+        return self.hung_up or self.task.cancelling() > 1
 
 
 def request_head(

@@ -17,7 +17,7 @@ from common.errors import (
 from gateway.answer import Answer
 from gateway.exchange import Exchange
 from router.breaker import Verdict
-from router.refusals import failure_of, is_foreign, retry_after_s
+from router.refusals import failure_of, is_foreign, is_of_the_request, retry_after_s
 from router.replicas import Replica
 
 _KEY_REFUSED = frozenset({401, 402, 403})  # 402: the account has run dry
@@ -75,6 +75,8 @@ def rest_s(refused: Failure | None, replica: Replica) -> float | None:
 def verdict_of(refused: Failure | None) -> Verdict:
     """Only an engine's own failures count against it, not what it says of a request."""
     if refused is None or isinstance(refused.error, ContextTooLongError):
+        return Verdict.SUCCESS
+    if refused.answer and is_of_the_request(refused.answer.body):
         return Verdict.SUCCESS
     status = refused.answer.status if refused.answer else 500
     return Verdict.NEITHER if status < 500 or status == _BUSY else Verdict.FAILURE

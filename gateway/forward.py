@@ -18,11 +18,13 @@ from common.errors import (
     DeadlineError,
     EngineConnectError,
     EngineError,
+    EngineLoadError,
     QueueFullError,
     RoundhouseError,
     UnavailableError,
 )
 from common.routing_config import FallbackConfig, HedgeConfig, ResumeConfig, RetryConfig
+from engines.manager.lease import Lease
 from gateway.answer import open_answer
 from gateway.exchange import Exchange
 from gateway.failure import Failure, late, of_replica, refusal, rest_s, verdict_of
@@ -50,6 +52,7 @@ class Forwarder:
         *,
         first_token_timeout_s: float,
         stall_timeout_s: float,
+        load_wait_s: float = 600.0,
         retry: RetryConfig | None = None,
         fallback: FallbackConfig | None = None,
         hedge: HedgeConfig | None = None,
@@ -58,6 +61,7 @@ class Forwarder:
         self._metrics = metrics
         self._first_token_timeout_s = first_token_timeout_s
         self._stall_timeout_s = stall_timeout_s
+        self._load_wait_s = load_wait_s
         self._retry = retry or RetryConfig()
         self._fallback = fallback or FallbackConfig()
         self._budgets: dict[str, Budget] = {}
@@ -121,7 +125,7 @@ class Forwarder:
         try:
             await self._by_any_model(exchange, lane, fallbacks)
         except asyncio.CancelledError:
-            if not exchange.overdue or exchange.hung_up:
+            if not exchange.overdue or exchange.given_up:
                 raise
             exchange.task.uncancel()
             late = DeadlineError(
@@ -165,6 +169,26 @@ class Forwarder:
     async def _by_model(self, exchange: Exchange, lane: Lane, has_stand_in: bool) -> Failure | None:
         """Attempts with one model's replicas. None when one answered, for better or worse."""
         exchange.model = lane.model
+        try:
+            lease = await self._lease(exchange, lane)
+        except (UnavailableError, EngineLoadError) as error:
+            return Failure(error)
+        try:
+            return await self._by_replicas(exchange, lane, has_stand_in)
+        finally:
+            if lease:
+                lease.release()
+
+    async def _lease(self, exchange: Exchange, lane: Lane) -> Lease | None:
+        """Waits until the model is loaded, which no timeout of an engine's counts."""
+        if lane.keeper is None:
+            return None
+        left_s = exchange.deadline_at - time.perf_counter()
+        return await lane.lease(min(left_s, self._load_wait_s), exchange.keep_alive)
+
+    async def _by_replicas(
+        self, exchange: Exchange, lane: Lane, has_stand_in: bool
+    ) -> Failure | None:
         self._budget(lane.model).count()
         tried: list[Replica] = []
         exclude: Sequence[Replica] = ()
@@ -249,7 +273,7 @@ class Forwarder:
                 lane.rest(exchange.replica, rest)
             return self._failed(exchange, refused) if refused else None
         except asyncio.CancelledError:
-            if not exchange.expired or exchange.hung_up:
+            if not exchange.expired or exchange.given_up:
                 raise
             exchange.expired = False
             exchange.task.uncancel()

@@ -21,7 +21,7 @@ _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120
 _OVERHEAD_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 1)
 _DECISION_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.05, 0.3, 1)
 _ENGINE_TIMEOUT_S = 2.0
-_ENGINES_OWN = ("vllm:", "llamacpp:")
+_ENGINES_OWN = ("vllm:", "llamacpp:", "mlx:")
 
 
 class Metrics:

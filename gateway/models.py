@@ -29,12 +29,15 @@ def models_router(gateway: Gateway) -> APIRouter:
     async def models() -> dict[str, Any]:
         entries = [_model_entry(gateway, name, started_at) for name in dispatcher.names]
         autos = [_auto_entry(gateway, name, started_at) for name in auto.names()]
-        return {"object": "list", "data": [*entries, *autos]}
+        ensembles = gateway.ensembles.entries(started_at).values()
+        return {"object": "list", "data": [*entries, *autos, *ensembles]}
 
     @router.get("/v1/models/{name:path}")
     async def model(name: str) -> dict[str, Any]:
         if name in auto.names():
             return _auto_entry(gateway, name, started_at)
+        if name in gateway.ensembles.known.names:
+            return gateway.ensembles.entries(started_at)[name]
         if name not in dispatcher.names:
             dispatcher.route(name)
             raise ModelNotFoundError(f"no model {name!r}", param="model")
@@ -42,9 +45,13 @@ def models_router(gateway: Gateway) -> APIRouter:
 
     @router.post("/v1/route")
     async def route(request: Request) -> dict[str, Any]:
-        """What `model: auto` would do with a chat or a {"prompt"}, and why. Asks no model."""
+        """What `model: auto` or an ensemble would do with a chat or a {"prompt"}, and why. Asks no
+        model."""
         body = await request.body()
         envelope = read_envelope(body, b"application/json", b"")
+        ensemble = gateway.ensembles.asked(envelope, as_chat(body), _CHAT)
+        if ensemble is not None:
+            return gateway.ensembles.explain(ensemble, dict(request.scope["headers"]))
         name = envelope.model if envelope.model and auto.is_auto(envelope.model) else auto.AUTO
         headers = dict(request.scope["headers"])
         asked = Asked.of(name, envelope.routing, _CHAT, headers, body)
@@ -54,6 +61,15 @@ def models_router(gateway: Gateway) -> APIRouter:
         return {**auto.described(decision), "second_stage": second_stage}
 
     return router
+
+
+def as_chat(body: bytes) -> bytes:
+    """A bare prompt as a chat; all else as it is."""
+    fields = msgspec.json.decode(body or b"{}")
+    if not isinstance(fields, dict) or "messages" in fields or "prompt" not in fields:
+        return body
+    prompt = fields.pop("prompt")
+    return msgspec.json.encode({**fields, "messages": [{"role": "user", "content": prompt}]})
 
 
 def _model_entry(gateway: Gateway, name: str, created: int) -> dict[str, Any]:

@@ -77,6 +77,15 @@ class SecondStage:
 
     async def _post(self, path: str, body: bytes, request_id: str) -> tuple[int, bytes]:
         """Raises RoundhouseError. When cancelled it hangs up, which frees the engine."""
+        # A question is no reason to load it; while it is being asked, it stays.
+        lease = await self._lane.lease(self._config.deadline_s) if self._lane.has_ready() else None
+        try:
+            return await self._post_to_ready(path, body, request_id)
+        finally:
+            if lease:
+                lease.release()
+
+    async def _post_to_ready(self, path: str, body: bytes, request_id: str) -> tuple[int, bytes]:
         call = Call(n_tokens=len(body) // BYTES_PER_TOKEN)
         replica = await self._lane.acquire((), call)
         asked_at, health = self._lane.clock(), Health.NEITHER  # to be late is no failure

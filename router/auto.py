@@ -71,10 +71,10 @@ def wish_of(name: str, routing: Any = None) -> Wish:
     told = routing if isinstance(routing, dict) else {}
     if routing is not None and not isinstance(routing, dict):
         raise BadRequestError("routing must be an object", param="routing")
-    unknown = told.keys() - {"task", "strategy"}
+    unknown = told.keys() - {"task", "strategy", "keep_alive"}
     if unknown:
         raise BadRequestError(
-            f"routing.{min(unknown)}: unknown; allowed: task, strategy", param="routing"
+            f"routing.{min(unknown)}: unknown; allowed: task, strategy, keep_alive", param="routing"
         )
     return Wish(
         task=_one_of("task", told.get("task"), TASKS) or (asked if asked in TASKS else None),

@@ -7,7 +7,6 @@ have blocks that begin alike, in the order in which engines render them (tools, 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import Any, Final
 
 import msgspec
@@ -124,10 +123,11 @@ def _first_prompt(prompt: Any) -> Any:
 
 
 def _hashes(data: bytes) -> tuple[int, ...]:
-    chain, hashes = blake2b(digest_size=8), []
+    # Python's own, a fifth of the time of a digest: no other process sees them.
+    before, hashes = 0, []
     for end in range(BLOCK_BYTES, len(data) + 1, BLOCK_BYTES):
-        chain.update(data[end - BLOCK_BYTES : end])
-        hashes.append(int.from_bytes(chain.copy().digest(), "little"))
+        before = hash((before, data[end - BLOCK_BYTES : end]))
+        hashes.append(before)
     return tuple(hashes)
 
 

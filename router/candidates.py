@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from common.config import Config
 from common.ollama_names import bare
 from engines.base import EngineStatus, State
+from engines.endpoint import cost_per_million_tokens
 from router.catalog.profile import Facts, Profile, profile
 from router.catalog.score import Score
 from router.choice import Candidate
@@ -24,7 +26,8 @@ def profile_of(config: Config, name: str, facts: Facts | None = None) -> Profile
     """`facts` are the engine's own; without them the model's files on this disk are read."""
     model = config.models[name]
     facts = facts or facts_on_disk(config, name)
-    return profile(name, source=bare(model.sources[0]), config=model, facts=facts)
+    known = profile(name, source=bare(model.sources[0]), config=model, facts=facts)
+    return replace(known, cost_per_million_tokens=cost_per_million_tokens(config, name))
 
 
 def facts_of(status: EngineStatus) -> Facts | None:
@@ -55,7 +58,8 @@ def _of_lane(lane: Lane, known: Profile, learning: Learning | None) -> Candidate
         known,
         learning,
         loaded=any(replica.loaded is not False for replica in up),
-        healthy=bool(up) or coming,
+        load_s=lane.load_s,
+        healthy=bool(up) or coming or lane.can_load,
         in_flight=sum(replica.in_flight for replica in up),
         capacity=sum(replica.max_in_flight for replica in up) or 1,
         queued=lane.queued,
@@ -74,6 +78,7 @@ def _candidate(known: Profile, learning: Learning | None, **state: object) -> Ca
         languages=known.languages,
         modalities=known.modalities,
         tools=known.tools,
+        writes=known.kind != "embedding" or any(s.basis == "config" for s in quality.values()),
         cost_per_million_tokens=known.cost_per_million_tokens,
         **{**fixed, **state},  # type: ignore[arg-type]
     )

@@ -71,7 +71,7 @@ class Needs:
 class Candidate:
     """A model as it stands now. None is not known. `capacity`: requests that it works on at once.
 
-    `quality` is by task, `languages` by language code.
+    `quality` is by task, `languages` by language code. `writes` is False of embedding models.
     """
 
     name: str
@@ -87,6 +87,7 @@ class Candidate:
     max_model_len: int | None = None
     modalities: frozenset[Modality] | None = None
     tools: bool | None = None
+    writes: bool = True
     cost_per_million_tokens: float | None = None
     languages: Mapping[str, Score] = field(default_factory=dict)
 
@@ -180,6 +181,8 @@ def _sift(
 def _refusal(needs: Needs, candidate: Candidate) -> str | None:
     if needs.allowed is not None and candidate.name not in needs.allowed:
         return "the key may not use it"
+    if not candidate.writes:
+        return "writes no text"
     if not candidate.healthy:
         return "no replica is healthy"
     wanted = needs.prompt_tokens + (needs.output_tokens or 0)

@@ -16,6 +16,7 @@ from router.classify import Conversation, Verdict
 from router.classify.own_patterns import rules_of
 from router.conversations import Marks
 from router.feedback.learning import Learning
+from router.files import note_told
 from router.policies import POLICIES
 from router.replicas import Lane, Replica
 
@@ -111,20 +112,25 @@ class Dispatcher:
     def report(self, replica_id: str, status: EngineStatus | None) -> None:
         """A replica's own report, or None when it could not be had."""
         replica = self.replicas[replica_id]
-        self.lanes[replica.model].report(replica, status)
         facts = facts_of(status) if status else None
-        if facts and facts != self._facts.get(replica.model):
+        if facts and facts != self._facts.get(replica.model):  # before it counts as ready
             self._facts[replica.model] = facts
             self.profiles[replica.model] = profile_of(self._config, replica.model, facts)
+            note_told(self._config, replica.model, facts)
+        self.lanes[replica.model].report(replica, status)
 
     @property
     def ready(self) -> bool:
-        return all(lane.has_ready() for lane in self.lanes.values())
+        """Every model that is not on demand has a ready replica."""
+        return all(lane.on_demand or lane.has_ready() for lane in self.lanes.values())
 
     @property
     def settled(self) -> bool:
-        """Every replica, not only one of each model, is up."""
-        return all(replica.state is State.READY for replica in self.replicas.values())
+        """Every replica, not only one of each model, is up, but for models on demand."""
+        return all(
+            lane.on_demand or all(replica.state is State.READY for replica in lane.replicas)
+            for lane in self.lanes.values()
+        )
 
     @property
     def names(self) -> list[str]:

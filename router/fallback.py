@@ -25,10 +25,12 @@ class _Named(msgspec.Struct):
 def next_lanes(
     failed: Lane, failure: RoundhouseError, others: Sequence[Lane], on: Collection[Trigger]
 ) -> Sequence[Lane]:
-    """Those of `others` that may do better, in their order; none when the failure is final."""
+    """Those of `others` that may do better, in their order, loaded ones first; none when the
+    failure is final."""
     if failure.trigger not in on:
         return ()
     ready = [lane for lane in others if lane.has_ready()]
+    ready += [lane for lane in others if lane.can_load]  # which answers, but not at once
     if failure.trigger == "context_too_long":
         return [lane for lane in ready if _is_longer(lane, failed)]
     return ready

@@ -29,6 +29,14 @@ _TOO_LONG = re.compile(
     rb"|exceeds the available context size"
     rb"|prompt is too long"
 )
+# llama.cpp answers these with a 500.
+_OF_THE_REQUEST = re.compile(
+    rb"input is not supported|Failed to parse (?:messages|tools)|param requires --jinja"
+)
+_OPENAIS_CODE = b"context_length_exceeded"
+_UNCODED = re.compile(
+    rb"maximum context length is|longer than the maximum model length|exceed_context_size_error"
+)
 
 
 def failure_of(status: int, body: bytes, replica_id: str) -> EngineError | None:
@@ -37,10 +45,11 @@ def failure_of(status: int, body: bytes, replica_id: str) -> EngineError | None:
         return None
     said = body[:_SEARCHED_BYTES]
     if status not in _OVERLOADED and _TOO_LONG.search(said):  # older llama.cpp says so with a 500
-        kind: type[EngineError] = ContextTooLongError
-    elif status in _SAYS_WHICH:
+        return ContextTooLongError(message_in(body))  # it has not failed
+    kind: type[EngineError]
+    if status in _SAYS_WHICH:
         return None
-    elif _NO_MEMORY.search(said):
+    if _NO_MEMORY.search(said):
         kind = OutOfMemoryError
     elif _DEAD.search(said):
         kind = EngineDeadError
@@ -50,8 +59,14 @@ def failure_of(status: int, body: bytes, replica_id: str) -> EngineError | None:
 
 
 def is_foreign(body: bytes) -> bool:
-    """Is it llama.cpp's error for a prompt that is too long, which has no code of OpenAI's?"""
-    return b"exceed_context_size_error" in body[:_SEARCHED_BYTES]
+    """Is it vLLM's or llama.cpp's error for a prompt that is too long, without OpenAI's code?"""
+    said = body[:_SEARCHED_BYTES]
+    return _OPENAIS_CODE not in said and _UNCODED.search(said) is not None
+
+
+def is_of_the_request(body: bytes) -> bool:
+    """Is the fault in what was asked, whatever the status says? The engine is well then."""
+    return _OF_THE_REQUEST.search(body[:_SEARCHED_BYTES]) is not None
 
 
 def message_in(body: bytes) -> str:

@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from common.errors import (
     BusyError,
@@ -15,9 +16,11 @@ from common.errors import (
     RestingError,
     UnavailableError,
 )
+from common.keep_alive import KeepAlive
 from common.routing_config import BreakerConfig
 from engines.base import EngineStatus, State
 from engines.endpoint import Endpoint
+from engines.manager.lease import Lease
 from router.breaker import Breaker, Verdict
 from router.call import NO_CALL, Call
 from router.hits import HitWindow
@@ -60,24 +63,35 @@ class Replica:
     prefix_hits: HitWindow = field(default_factory=HitWindow)
 
     def update(self, status: EngineStatus) -> bool:
-        """Takes over the replica's own report. True when another process than before answers."""
+        """Takes over the replica's own report. True when what its process knew is gone."""
         restarted = bool(self.pid and status.pid and status.pid != self.pid)
-        if restarted:
-            self.restarts += 1
+        self.restarts += restarted
+        self.pid = status.pid or self.pid
+        unloaded = status.state is State.COLD
+        if unloaded:
+            self.pid = 0  # the next one is no restart
+        if restarted or unloaded:
             self.breaker.reset()
             self.prefix_hits.reset()
-        self.pid = status.pid or self.pid
         self.state, self.phase, self.url = status.state, status.phase, status.url
         self.error, self.error_code = status.error, status.error_code
         self.started_at, self.ready_after_s = status.started_at, status.ready_after_s
         self.max_model_len = status.max_model_len or self.max_model_len
         self.version, self.loaded = status.version, status.loaded
         self.vram_bytes, self.loaded_until = status.vram_bytes, status.loaded_until
-        return restarted
+        return restarted or unloaded
 
     def lost(self) -> None:
         """Nobody answers there; the next report tells when somebody does again."""
         self.state, self.phase, self.url = State.STARTING, "waiting for its process", None
+
+
+class Keeper(Protocol):
+    async def ensure_ready(
+        self, model: str, deadline_s: float, keep_alive: KeepAlive | None = None
+    ) -> Lease: ...
+
+    def may_load(self, model: str) -> bool: ...
 
 
 class Lane:
@@ -97,6 +111,9 @@ class Lane:
         self.model = model
         self.replicas = replicas
         self.policy = policy
+        self.on_demand = False  # True: it need not be loaded for all to be well
+        self.load_s: float | None = None  # what its last load took
+        self.keeper: Keeper | None = None  # of a model that is loaded and unloaded here
         self.clock = clock
         self._max_queued = max_queued
         self._queue_timeout_s = queue_timeout_s
@@ -114,6 +131,16 @@ class Lane:
     def context_len(self) -> int | None:
         """What every replica that has told it can hold, in tokens."""
         return min((r.max_model_len for r in self.replicas if r.max_model_len), default=None)
+
+    async def lease(self, wait_s: float, keep_alive: KeepAlive | None = None) -> Lease | None:
+        """Sees to it that the model is loaded, and stays for as long as the lease is not released.
+
+        To be taken before `acquire`, by whoever sends a request. None for a model that others
+        load. Raises what engines.manager.manager.Manager.ensure_ready does.
+        """
+        if self.keeper is None:
+            return None
+        return await self.keeper.ensure_ready(self.model, wait_s, keep_alive)
 
     async def acquire(self, exclude: Collection[Replica] = (), call: Call = NO_CALL) -> Replica:
         """A ready replica with room, counted as in flight until `release`.
@@ -191,6 +218,11 @@ class Lane:
 
     def has_ready(self, exclude: Collection[Replica] = ()) -> bool:
         return any(r.state is State.READY and r not in exclude for r in self.replicas)
+
+    @property
+    def can_load(self) -> bool:
+        """It is not loaded, and a request would change that."""
+        return self.keeper is not None and self.keeper.may_load(self.model)
 
     def can_serve(self, exclude: Collection[Replica] = ()) -> bool:
         """Is a ready replica's breaker closed, or waiting for a probe?"""

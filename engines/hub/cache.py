@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from common.errors import UsageError
-from engines.hub.pull import cache_dir, repo_dir
+from engines.hub import pull
+from engines.hub.pull import Listing, cache_dir, repo_dir
 from engines.hub.reference import MAIN, Reference
-from engines.hub.selection import RemoteFile, select, variants, weights_of
+from engines.hub.selection import RemoteFile, select, variants
 
 if TYPE_CHECKING:
     from huggingface_hub import CachedRepoInfo, CachedRevisionInfo
@@ -41,6 +42,12 @@ def models() -> list[CachedModel]:
 
 def path_of(asked: Reference) -> Path | None:
     """The folder or GGUF file of a model that is here with its weights."""
+    found = listing_of(asked)
+    return pull.path_of(found) if found else None
+
+
+def listing_of(asked: Reference) -> Listing | None:
+    """What is here of what the name asks for; None without weights."""
     repo = repo_dir(asked.repo)
     revision = asked.revision or MAIN
     ref = repo / "refs" / revision
@@ -49,13 +56,14 @@ def path_of(asked: Reference) -> Path | None:
     if not folder.is_dir():
         return None
     listed = [
-        RemoteFile(str(file.relative_to(folder)), 0) for file in folder.rglob("*") if file.is_file()
+        RemoteFile(str(file.relative_to(folder)), file.stat().st_size)
+        for file in folder.rglob("*")
+        if file.is_file()
     ]
     try:
-        first = weights_of(select(listed, asked.wanted))[0]
+        return Listing(asked, commit, select(listed, asked.wanted))
     except UsageError:
         return None
-    return folder / first.path if first.name.suffix == ".gguf" else folder
 
 
 def removal(asked: Reference) -> Removal:

@@ -52,10 +52,15 @@ class Pulled:
     fetched_bytes: int
 
 
-def pull(asked: Reference, progress: Progress) -> Pulled:
-    """Raises ModelFetchError, or UsageError where the name is not clear."""
+Check = Callable[[Listing], None]
+
+
+def pull(asked: Reference, progress: Progress, check: Check | None = None) -> Pulled:
+    """Raises ModelFetchError, or UsageError where the name is not clear or `check` raises it."""
     with explained(asked):
         found = listing(asked)
+        if check:
+            check(found)
         missing = [file for file in found.files if not _is_cached(found, file)]
         have = sum(transfer.part_bytes(_blob(found, f)) for f in missing if transfer.resumes(f))
         total = sum(file.n_bytes for file in found.files)
@@ -65,7 +70,7 @@ def pull(asked: Reference, progress: Progress) -> Pulled:
         _fetch_all(found, missing, progress.advance)
         _check_sizes(found)
         _remember(found)
-    return Pulled(asked, found.commit, _path(found), len(found.files), total, needed - have)
+    return Pulled(asked, found.commit, path_of(found), len(found.files), total, needed - have)
 
 
 def listing(asked: Reference) -> Listing:
@@ -174,7 +179,8 @@ def _remember(found: Listing) -> None:
     partial.replace(ref)
 
 
-def _path(found: Listing) -> Path:
+def path_of(found: Listing) -> Path:
+    """In the cache: the folder, or the (first) GGUF file."""
     first = weights_of(found.files)[0]
     folder = _snapshot(found)
     return folder / first.path if first.name.suffix == ".gguf" else folder

@@ -25,6 +25,8 @@ from engines.manager.status import Status, status_of
 from engines.manager.work import Engines, Limits, perform
 from engines.manager.yard import Yard
 
+_LOADABLE = frozenset({ModelState.COLD, ModelState.SLEEPING, ModelState.FAILED})
+
 
 class Manager:
     """Use as `async with Manager(...) as manager:`. Leaving ends what waits, not what is loaded."""
@@ -104,6 +106,11 @@ class Manager:
         """What a health check tells: the engine of a loaded model is dead."""
         self._yard.lost(model, error, self._loop.time())
         self._take_turn()
+
+    def may_load(self, model: str) -> bool:
+        """It is not loaded, and the next request for it would begin that."""
+        record = self._yard.record(model)
+        return record.state in _LOADABLE and not record.cools(self._loop.time())
 
     def status(self) -> list[Status]:
         """For `ps`."""

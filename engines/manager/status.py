@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 
 from engines.manager.amounts import Bytes
 from engines.manager.cooldown import Cause
@@ -38,8 +39,12 @@ def status_of(record: Record, waiting: int, now_s: float) -> Status:
         held=dict(record.held),
         in_flight=record.in_flight,
         waiting=waiting,
-        until_in_s=max(0.0, record.until_s - now_s) if idle else None,
+        until_in_s=_until_in_s(record, now_s) if idle else None,
         cause=cooldown.cause if cooldown else None,
         error=cooldown.message if cooldown else None,
         retry_in_s=max(0.0, cooldown.until_s - now_s) if cooldown else 0.0,
     )
+
+
+def _until_in_s(record: Record, now_s: float) -> float:
+    return inf if record.model.pinned else max(0.0, record.until_s - now_s)

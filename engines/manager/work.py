@@ -8,7 +8,7 @@ from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import Protocol
 
-from common.errors import EngineLoadError
+from common.errors import EngineLoadError, RoundhouseError
 from engines.manager.books import Job, Verb
 
 _log = logging.getLogger(__name__)
@@ -57,7 +57,8 @@ async def perform(engines: Engines, job: Job, limits: Limits) -> Outcome:
     try:
         await _carry_out(engines, job, limits)
     except Exception as error:  # noqa: BLE001  an engine may raise anything
-        _log.warning("%s: %s failed", job.model, job.verb, exc_info=True)
+        is_known = isinstance(error, RoundhouseError)
+        _log.warning("%s: %s failed: %s", job.model, job.verb, error, exc_info=not is_known)
         return await _clear_up(engines, job, error, limits)
     return Outcome(job)
 

@@ -58,6 +58,18 @@ def read(file: Path) -> Header:
         raise UsageError(f"{file} is cut off in its header") from None
 
 
+def is_cut_off(file: Path) -> bool:
+    """Whether its header would go on where the file ends; not of what is no GGUF file at all."""
+    try:
+        with file.open("rb") as opened:
+            _header(opened, file)
+    except struct.error:
+        return True
+    except UsageError:
+        return False
+    return False
+
+
 def _quantization(found: Header) -> Quantization | None:
     """The mean over the matrices: a file such as Q4_K_M mixes several types."""
     matrices = [entry for entry in found.tensors.values() if BLOCKS[entry.kind][1] > 1]

@@ -14,35 +14,36 @@ from placement.models.facts import StoredWeights
 _QUANTIZATION_FILE = "hf_quant_config.json"  # where ModelOpt describes what config.json does not
 
 
-def cached_folder(hub_id: str) -> Path | None:
+def cached_folder(hub_id: str, revision: str | None = None) -> Path | None:
     """The model's folder in the hub's cache on this disk, if its config is there."""
     from huggingface_hub import try_to_load_from_cache
 
-    found = try_to_load_from_cache(hub_id, "config.json")
+    found = try_to_load_from_cache(hub_id, "config.json", revision=revision)
     return Path(found).parent if isinstance(found, str) else None
 
 
-def config_of(hub_id: str) -> dict[str, Any]:
+def config_of(hub_id: str, revision: str | None = None) -> dict[str, Any]:
     """The config.json, with ModelOpt's description of the quantization where there is one."""
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
 
     with _explained(hub_id):
         # The download itself would try an unreachable hub for 23 s.
-        get_hf_file_metadata(hf_hub_url(hub_id, "config.json"))
-        config = _json(hub_id, "config.json")
-        if "quantization_config" not in config and (extra := _optional(hub_id, _QUANTIZATION_FILE)):
-            config["quantization_config"] = extra
-        return config
+        get_hf_file_metadata(hf_hub_url(hub_id, "config.json", revision=revision))
+        config = _json(hub_id, "config.json", revision)
+        if "quantization_config" in config:
+            return config
+        extra = _optional(hub_id, _QUANTIZATION_FILE, revision)
+        return {**config, "quantization_config": extra} if extra else config
 
 
-def stored_of(hub_id: str) -> StoredWeights | None:
+def stored_of(hub_id: str, revision: str | None = None) -> StoredWeights | None:
     """Exact bytes from the safetensors headers, fetched by range; None where there are none."""
     from huggingface_hub import get_safetensors_metadata
     from huggingface_hub.errors import NotASafetensorsRepoError, SafetensorsParsingError
 
     with _explained(hub_id):
         try:
-            found = get_safetensors_metadata(hub_id)
+            found = get_safetensors_metadata(hub_id, revision=revision)
         except (NotASafetensorsRepoError, SafetensorsParsingError):
             return None
     tensors: dict[str, int] = {}
@@ -56,19 +57,19 @@ def stored_of(hub_id: str) -> StoredWeights | None:
     return StoredWeights(tensors, itemsizes)
 
 
-def _optional(hub_id: str, name: str) -> dict[str, Any] | None:
+def _optional(hub_id: str, name: str, revision: str | None) -> dict[str, Any] | None:
     from huggingface_hub.errors import EntryNotFoundError
 
     try:
-        return _json(hub_id, name)
+        return _json(hub_id, name, revision)
     except EntryNotFoundError:
         return None
 
 
-def _json(hub_id: str, name: str) -> dict[str, Any]:
+def _json(hub_id: str, name: str, revision: str | None) -> dict[str, Any]:
     from huggingface_hub import hf_hub_download
 
-    text = Path(hf_hub_download(hub_id, name)).read_text(encoding="utf-8")
+    text = Path(hf_hub_download(hub_id, name, revision=revision)).read_text(encoding="utf-8")
     try:
         found = json.loads(text)
     except ValueError:
@@ -84,10 +85,13 @@ def _explained(hub_id: str) -> Iterator[None]:
         GatedRepoError,
         HfHubHTTPError,
         RepositoryNotFoundError,
+        RevisionNotFoundError,
     )
 
     try:
         yield
+    except RevisionNotFoundError:
+        raise ModelFetchError(f"{hub_id} has no such revision on the hub") from None
     except GatedRepoError:
         raise ModelFetchError(
             f"{hub_id} is gated: accept its terms on the hub, then set HF_TOKEN"

@@ -13,7 +13,7 @@ from placement.models import gguf, hub, safetensors
 from placement.models.config_json import facts_of
 from placement.models.facts import ModelFacts
 
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(?:@[\w./-]+)?")
 _QUANTIZATION_FILE = "hf_quant_config.json"
 
 
@@ -27,7 +27,7 @@ def load(source: str) -> ModelFacts:
     if not _HUB_ID.fullmatch(source) or path.suffix in {".gguf", ".json"}:
         raise UsageError(
             f"{source!r} names no model: give a folder with a config.json, a .gguf file, "
-            "a config.json, or a hub id (owner/name)"
+            "a config.json, or a hub id (owner/name, owner/name@REVISION)"
         )
     return _from_hub(source)
 
@@ -56,12 +56,15 @@ def _file(path: Path) -> ModelFacts:
     raise UsageError(f"{path} is neither a .gguf file nor a config.json")
 
 
-def _from_hub(hub_id: str) -> ModelFacts:
+def _from_hub(source: str) -> ModelFacts:
     """The cache on this disk first: it needs no network, and is what the engine would load."""
-    folder = hub.cached_folder(hub_id)
+    hub_id, _, at = source.partition("@")
+    revision = at or None
+    folder = hub.cached_folder(hub_id, revision)
     if folder and safetensors.stored_in(folder):
-        return _folder(folder, hub_id)
-    return replace(facts_of(hub.config_of(hub_id), hub_id), stored=hub.stored_of(hub_id))
+        return _folder(folder, source)
+    config = hub.config_of(hub_id, revision)
+    return replace(facts_of(config, source), stored=hub.stored_of(hub_id, revision))
 
 
 def _json(path: Path) -> dict[str, Any]:

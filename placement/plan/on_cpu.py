@@ -16,6 +16,7 @@ from placement.plan.remedies import Remedy
 from placement.plan.sizing import longest_context
 from placement.plan.speed import Workload
 
+MAIN_MEMORY = "cpu"  # its berth's id
 _KV_MAX_BYTES = 4 * GIB
 _KV_MIN_BYTES = GIB // 4
 _KV_SHARE = 0.25
@@ -47,6 +48,12 @@ def plan(
         placements.append(Placement(demand.model, index, layout, (berth,), needed, footprint))
     seated = _with_cores(placements, inventory.cpu.cores)
     return Plan(inventory, (berth,), seated, tuple(refused.values()), {}, workload)
+
+
+def without(inventory: Inventory, held_bytes: int) -> Inventory:
+    """The same box with so much of its memory in use."""
+    left = max(0, inventory.cpu.available_memory_bytes - held_bytes)
+    return replace(inventory, cpu=replace(inventory.cpu, available_memory_bytes=left))
 
 
 def default_kv_bytes(n_replicas: int, available_bytes: int) -> int:
@@ -83,7 +90,7 @@ def _main_memory(cpu: Cpu) -> Berth:
         free_bytes=cpu.available_memory_bytes,
         kind="cpu",
     )
-    return Berth("cpu", None, device, cpu.available_memory_bytes, None)
+    return Berth(MAIN_MEMORY, None, device, cpu.available_memory_bytes, None)
 
 
 def _footprint(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from placement.footprint.settings import Calibration
@@ -28,18 +28,24 @@ def make(
     devices: Sequence[int] | None = None,
     workload: Workload = DEFAULT_WORKLOAD,
     calibration: Calibration | None = None,
+    beside: Mapping[str, int] | None = None,
 ) -> Plan:
     """Raises ConfigError for a layout or GPU that cannot be; what merely does not fit is refused.
 
-    Engines run on the CPU where the inventory has no GPU to use.
+    Engines run on the CPU where the inventory has no GPU to use. `beside`: bytes by berth that
+    replicas of another plan hold.
     """
-    places = berths(inventory, reserve_bytes, devices)
+    held = beside or {}
+    places = tuple(_less(berth, held) for berth in berths(inventory, reserve_bytes, devices))
     if not places:
-        return on_cpu.plan(demands, inventory, workload, calibration)
+        free = on_cpu.without(inventory, held.get(on_cpu.MAIN_MEMORY, 0))
+        return on_cpu.plan(demands, free, workload, calibration)
     ranked = {d.model: options(d, places, inventory, workload, calibration) for d in demands}
     board = Board(places, inventory, calibration)
     board.fill(demands, ranked)
-    placements = [_placement(seat, board, inventory, workload, calibration) for seat in board.seats]
+    placements = [
+        _placement(seat, board, inventory, workload, calibration, held) for seat in board.seats
+    ]
     left = [replace(berth, budget_bytes=board.left(berth)) for berth in places]
     refusals = [
         _refusal(demand, missing, left, places, calibration) for demand, missing in board.refused
@@ -49,16 +55,22 @@ def make(
     return Plan(inventory, places, tuple(placements), tuple(refusals), ranked, workload)
 
 
+def _less(berth: Berth, held: Mapping[str, int]) -> Berth:
+    return replace(berth, budget_bytes=max(0, berth.budget_bytes - held.get(berth.id, 0)))
+
+
 def _placement(
     seat: Seat,
     board: Board,
     inventory: Inventory,
     workload: Workload,
     calibration: Calibration | None,
+    beside: Mapping[str, int],
 ) -> Placement:
+    is_shared = board.is_shared(seat) or any(beside.get(berth.id) for berth in seat.berths)
     sizer = Sizer(seat.demand, seat.layout, seat.berths[0], calibration)
     allotted = board.allotted_bytes(seat)
-    footprint = sizer.settle(allotted, shared=board.is_shared(seat))
+    footprint = sizer.settle(allotted, shared=is_shared)
     nvlink = joined(inventory, seat.berths)
     return Placement(
         model=seat.demand.model,

@@ -14,14 +14,20 @@ from placement.calibration.measurement import Row
 from placement.footprint.settings import Footprint
 from placement.plan.plan import Placement, Plan, Refusal
 from placement.plan.speed import BASIS, Speed
+from placement.plan.timetable import Guest
 from placement.report.alternatives import Alternative, alternatives
 from placement.report.bars import Bar, bars, fits
 
 VERSION = 1
 
 
-def to_json(plan: Plan, starts: Mapping[str, Sequence[Row]] | None = None) -> dict[str, Any]:
-    """`starts` are earlier starts' figures beside the prediction, by replica or model."""
+def to_json(
+    plan: Plan,
+    starts: Mapping[str, Sequence[Row]] | None = None,
+    guests: Sequence[Guest] = (),
+) -> dict[str, Any]:
+    """`starts` are earlier starts' figures beside the prediction, by replica or model; `guests`
+    are models that take turns with those of the plan."""
     return {
         "version": VERSION,
         "fits": fits(plan),
@@ -30,12 +36,21 @@ def to_json(plan: Plan, starts: Mapping[str, Sequence[Row]] | None = None) -> di
         "box": _box(plan),
         "gpus": [_gpu(bar) for bar in bars(plan)],
         "replicas": [_replica(placement) for placement in plan.placements],
+        "on_demand": [_guest(guest) for guest in guests],
         "refusals": [_refusal(refusal) for refusal in plan.refusals],
         "alternatives": {
             model: [_alternative(each) for each in alternatives(plan, model)]
             for model in plan.options
         },
         "starts": {name: [_start(row) for row in rows] for name, rows in (starts or {}).items()},
+    }
+
+
+def _guest(guest: Guest) -> dict[str, Any]:
+    return {
+        "model": guest.model,
+        "instead_of": list(guest.instead_of),
+        "replicas": [_replica(placement) for placement in guest.placements],
     }
 
 

@@ -101,7 +101,10 @@ def test_headers_for_providers_are_not_shown(
     assert "tell-nobody" not in shown
 
 
-def test_without_a_file_the_default_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_file_the_default_is_shown(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cli.serve.default_models", lambda: ("embedded:smollm2",))
     show(None, as_json=True)
     shown = json.loads(capsys.readouterr().out)
     assert shown["models"] == {

@@ -86,6 +86,22 @@ def test_what_does_not_fit_is_exit_code_1_with_a_way_out(
     assert "would fit with" in said
 
 
+def test_models_that_take_turns_are_told_and_are_no_failure(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "two.yaml"
+    models = "\n".join(f"  {name}: {{source: {model}, max_model_len: 4096}}" for name in "ab")
+    file.write_text(f"version: 1\nmodels:\n{models}\n")
+    question = Question(config=file, gpus=("4090",))
+    assert asked(question) == 0
+    assert "b is loaded on demand, in place of a" in capsys.readouterr().out
+    found = told(question, capsys)
+    assert [replica["model"] for replica in found["replicas"]] == ["a"]
+    (guest,) = found["on_demand"]
+    assert (guest["model"], guest["instead_of"]) == ("b", ["a"])
+    assert [replica["gpus"] for replica in guest["replicas"]] == [["0"]]
+
+
 def test_explained_tells_every_term(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert asked(Question(models=(str(model),), gpus=("4090",)), explained=True) == 0
     said = capsys.readouterr().out.lower()

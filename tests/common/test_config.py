@@ -33,6 +33,22 @@ def test_the_defaults() -> None:
     assert (config.gpu.reserve_gib, config.gpu.devices) == (1.0, "all")
 
 
+@pytest.mark.parametrize(
+    ("source", "engine"),
+    [
+        ("a/b:Q4_K_M", "llamacpp"),
+        ("a/b@main:b-Q8_0.gguf", "llamacpp"),
+        ("a/b/b-Q8_0.gguf", "llamacpp"),
+        ("~/b.gguf", "llamacpp"),
+        ("a/b@v1.0", "vllm"),
+        ("ollama:a/b:7b", "ollama"),
+    ],
+)
+def test_the_engine_follows_from_the_source(source: str, engine: str) -> None:
+    config = Config.model_validate({"models": {"m": {"source": source}}})
+    assert config.engine_of("m") == engine
+
+
 def test_a_model_may_differ_from_the_defaults() -> None:
     config = Config.model_validate(
         {

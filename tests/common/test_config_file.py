@@ -60,7 +60,8 @@ UNKNOWN = [
         "modells: {}\n" + MODEL,
         (
             "house.yaml:1: modells: unknown key; did you mean 'models'? "
-            "(allowed: version, server, gpu, defaults, models, model_dirs, ollama, router)"
+            "(allowed: version, server, gpu, defaults, models, model_dirs, ollama, lifecycle, "
+            "router, ensembles)"
         ),
     ),
     (
@@ -69,7 +70,7 @@ UNKNOWN = [
             "house.yaml:4: models.m.max_modle_len: unknown key; did you mean 'max_model_len'? "
             "(allowed: tasks, quality, cost_per_million_tokens, modalities, tools, source, engine, "
             "placement, max_model_len, dtype, quantization, aliases, max_in_flight, engine_args, "
-            "remote, price, base_url, keep_alive, pull)"
+            "remote, price, base_url, keep_alive, pinned, load, pull)"
         ),
     ),
     (
@@ -117,8 +118,8 @@ WRONG = [
     (
         "models:\n  m:\n    source: a/b\n    engine: vlm\n",
         (
-            "house.yaml:4: models.m.engine: input should be 'vllm', 'llamacpp', 'ollama', 'openai' "
-            "or 'anthropic', not 'vlm'"
+            "house.yaml:4: models.m.engine: input should be 'vllm', 'llamacpp', 'mlx', 'ollama', "
+            "'openai' or 'anthropic', not 'vlm'"
         ),
     ),
     (
@@ -474,7 +475,13 @@ def test_merging_replaces_lists_and_leaves_its_sources_alone() -> None:
 @pytest.mark.parametrize(
     ("at", "keys"),
     [
-        ((), ["version", "server", "gpu", "defaults", "models", "model_dirs", "ollama", "router"]),
+        (
+            (),
+            [
+                *("version", "server", "gpu", "defaults", "models", "model_dirs", "ollama"),
+                *("lifecycle", "router", "ensembles"),
+            ],
+        ),
         (("models", "any", "placement"), ["tp", "pp", "replicas", "gpus"]),
         (("router", "breaker"), ["failures", "open", "successes"]),
         (("models",), []),

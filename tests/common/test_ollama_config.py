@@ -53,6 +53,18 @@ def test_keys_of_ollamas_alone(key: dict[str, Any]) -> None:
         config(models={"m": {"source": "a/b", **key}})
 
 
+@pytest.mark.parametrize("key", [{"pinned": True}, {"load": "on_demand"}])
+def test_what_ollamas_server_decides_by_its_own_keep_alive(key: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match="keep_alive: -1 loads a model at the start"):
+        config(models={"m": {"source": "ollama:a", **key}})
+
+
+@pytest.mark.parametrize("key", [{"pinned": True}, {"load": "on_demand"}, {"keep_alive": "1h"}])
+def test_a_remote_model_is_not_loaded_here(key: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match="a remote engine's models are not loaded here"):
+        config(models={"m": {"source": "http://box/v1", "engine": "openai", **key}})
+
+
 def test_what_is_dumped_loads_again() -> None:
     once = config(
         models={"m": {"source": "ollama:a", "keep_alive": "10m", "base_url": "box"}},

@@ -13,12 +13,15 @@ from common import config_file
 from common.config import (
     Config,
     EngineDefaults,
+    LifecycleConfig,
     ModelConfig,
     PlacementConfig,
     RetryConfig,
     RouterConfig,
     ServerConfig,
 )
+from common.ensemble_section import BudgetConfig, EnsembleLimits
+from common.ensembles_config import CascadeConfig, CompareConfig, VoteConfig
 from common.remote_config import PriceConfig, RemoteConfig
 from engines import registry
 
@@ -44,12 +47,18 @@ def test_the_schema_beside_them_is_that_of_the_code() -> None:
         (Config, ()),
         (ServerConfig, ("server",)),
         (EngineDefaults, ("defaults",)),
+        (LifecycleConfig, ("lifecycle",)),
         (ModelConfig, ("models", "smollm2")),
         (PlacementConfig, ("models", "smollm2", "placement")),
         (RemoteConfig, ("models", "claude", "remote")),
         (PriceConfig, ("models", "claude", "price")),
         (RouterConfig, ("router",)),
         (RetryConfig, ("router", "retry")),
+        (EnsembleLimits, ("router", "ensembles")),
+        (VoteConfig, ("ensembles", "five")),
+        (CascadeConfig, ("ensembles", "frugal")),
+        (CompareConfig, ("ensembles", "both")),
+        (BudgetConfig, ("ensembles", "frugal", "budget")),
     ],
 )
 def test_the_example_names_every_key(section: type[BaseModel], place: tuple[str, ...]) -> None:

@@ -5,20 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from huggingface_hub.errors import (
-    GatedRepoError,
-    HfHubHTTPError,
-    LocalEntryNotFoundError,
-    RemoteEntryNotFoundError,
-    RepositoryNotFoundError,
-)
 
-from common.errors import ConfigError, ModelFetchError
+from common.errors import ConfigError
 from engines import embedded
 from engines.gguf_sources import resolve
-from tests.engines.test_sources import quiet, refused
-
-NOT_HERE = LocalEntryNotFoundError("not here")
+from tests.engines.test_sources import quiet
 
 
 @pytest.fixture
@@ -47,9 +38,11 @@ def test_a_file_without_the_magic_is_told(file: Path) -> None:
         resolve("m", str(file), quiet)
 
 
-@pytest.mark.parametrize("source", ["./none.gguf", "/no/such.gguf", "~/none.gguf", "none.gguf"])
+@pytest.mark.parametrize(
+    "source", ["./none.gguf", "/no/such.gguf", "~/none.gguf", "none.gguf", "folder/none.gguf"]
+)
 def test_what_is_neither_file_nor_hub_file(source: str) -> None:
-    with pytest.raises(ConfigError, match=r"no file on this disk .*\(owner/name/FILE\.gguf\)"):
+    with pytest.raises(ConfigError, match=r"no file on this disk .*owner/name/FILE\.gguf\)"):
         resolve("m", source, quiet)
 
 
@@ -72,51 +65,3 @@ def test_the_embedded_model_is_taken_from_where_it_is(
     assert resolve("m", "embedded:smollm2-gguf", quiet) == file
     monkeypatch.setattr(embedded, "cached_gguf", lambda name: file.parent)
     assert resolve("m", "embedded:smollm2-gguf", quiet) == file.parent
-
-
-class Hub:
-    """Stands for hf_hub_download: what it was asked, and what it does."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, *outcomes: Path | Exception) -> None:
-        self.asked: list[tuple[str, str, bool]] = []
-        self._outcomes = list(outcomes)
-        monkeypatch.setattr("huggingface_hub.hf_hub_download", self.download)
-
-    def download(self, hub_id: str, file: str, *, local_files_only: bool = False) -> str:
-        self.asked.append((hub_id, file, local_files_only))
-        outcome = self._outcomes.pop(0)
-        if isinstance(outcome, Exception):
-            raise outcome
-        return str(outcome)
-
-
-def test_a_hubs_file_is_taken_from_its_cache_or_fetched(
-    file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    told: list[str] = []
-    hub = Hub(monkeypatch, file, NOT_HERE, file)
-    assert resolve("m", "owner/name/q4/some.gguf", told.append) == file
-    assert hub.asked == [("owner/name", "q4/some.gguf", True)]
-    assert told == []
-    assert resolve("m", "owner/name/some.gguf", told.append) == file
-    assert hub.asked[2] == ("owner/name", "some.gguf", False)
-    assert told == ["fetching owner/name/some.gguf from the hub"]
-
-
-@pytest.mark.parametrize(
-    ("error", "said"),
-    [
-        (refused(GatedRepoError, 403), "is gated: accept its terms on the hub, then set HF_TOKEN"),
-        (refused(RepositoryNotFoundError, 404), "the hub has no model 'owner/name'"),
-        (refused(RemoteEntryNotFoundError, 404), "owner/name has no file 'some.gguf'"),
-        (refused(HfHubHTTPError, 500), r"hub cannot be reached \(HfHubHTTPError\)"),
-        (OSError("no space"), r"hub cannot be reached \(OSError\); use a file, or embedded:"),
-    ],
-    ids=["gated", "unknown", "file", "broken", "disk"],
-)
-def test_what_the_hub_refuses_is_told(
-    monkeypatch: pytest.MonkeyPatch, error: Exception, said: str
-) -> None:
-    Hub(monkeypatch, NOT_HERE, error)
-    with pytest.raises(ModelFetchError, match=rf"^models\.m\.source: .*{said}"):
-        resolve("m", "owner/name/some.gguf", quiet)

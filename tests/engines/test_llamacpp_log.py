@@ -1,22 +1,15 @@
-"""What llama.cpp's log and metrics say."""
+"""What llama.cpp's log says."""
 
 from __future__ import annotations
 
 import pytest
 
-from engines.llamacpp_log import cause, prompt_tokens
+from engines.llamacpp_log import cause
 
 LOADING = """0.00.1 I llama_model_loader: loaded meta data
 0.00.2 E llama_model_load: error loading model: unknown model architecture: 'nonesuch'
 0.00.3 E llama_model_load_from_file_impl: failed to load model
 0.00.4 E srv    load_model: failed to load model, '/m.gguf'
-"""
-METRICS = """# HELP llamacpp:prompt_tokens_total Number of prompt tokens processed
-# TYPE llamacpp:prompt_tokens_total counter
-llamacpp:prompt_tokens_total 2073
-# TYPE llamacpp:prompt_tokens_cached_total counter
-llamacpp:prompt_tokens_cached_total 204
-llamacpp:prompt_tokens_seconds 96.878
 """
 
 
@@ -34,9 +27,3 @@ def test_the_cause(text: str, own: str, message: str, out_of_memory: bool) -> No
     found = cause(text, own)
     assert message in found.message
     assert found.out_of_memory is out_of_memory
-
-
-def test_prompt_tokens() -> None:
-    assert prompt_tokens(METRICS) == (204, 2073)
-    assert prompt_tokens("# nothing") == (None, None)
-    assert prompt_tokens("llamacpp:prompt_tokens_total 1e+06") == (None, 1_000_000)

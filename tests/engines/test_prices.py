@@ -6,7 +6,7 @@ import pytest
 
 from common.remote_config import PriceConfig
 from engines import prices
-from engines.prices import Tokens, price_of
+from engines.prices import Tokens, per_million, price_of
 
 
 def test_the_configs_price_wins() -> None:
@@ -37,3 +37,9 @@ def test_without_the_table_no_price_is_known(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(prices.importlib, "import_module", missing)
     assert price_of(None, "openai", "https://api.openai.com/v1", "gpt-4.1") is None
+
+
+def test_a_million_tokens_are_mostly_prompt() -> None:
+    price = price_of(PriceConfig(input=2, output=8), None, "https://a/v1", "m")
+    assert per_million(price) == pytest.approx(0.8 * 2 + 0.2 * 8)
+    assert per_million(None) is None

@@ -1,26 +1,16 @@
-"""`roundhouse` on a box whose GPUs are fake: all is planned and placed on them, but the engines
-run on the CPU. Run as `python -m tests.fakes.on_cpu serve ...`."""
+"""`roundhouse` on a box whose GPUs are fake: all is planned and placed on them, but the engines,
+which must be llama.cpp's, run on the CPU. Run as `python -m tests.fakes.on_cpu serve ...`."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 
-def stub_metadata(folder: Path) -> str:
-    """A PYTHONPATH that lets vLLM know that it is the CPU build; else it takes the fake GPUs."""
-    info = folder / "vllm-0.32.0+cpu.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: vllm\nVersion: 0.32.0+cpu\n")
-    return str(folder)
-
-
 def _on_cpu(spec: Any) -> Any:
-    """The same place and command, less what is only for a GPU."""
-    args = {k: v for k, v in spec.engine_args.items() if k != "gpu_memory_utilization"}
-    return replace(spec, on_cpu=True, engine_args=args)
+    """The same place and command."""
+    return replace(spec, on_cpu=True)
 
 
 def run() -> None:

@@ -15,6 +15,7 @@ import uvloop
 from common.config import Config
 from engines.base import EngineStatus, State
 from gateway.app import Gateway
+from gateway.keeper import Keeper
 from gateway.listener import listen, server_config
 from router.dispatch import Dispatcher
 from router.replicas import Replica
@@ -31,7 +32,7 @@ class House:
     def __init__(self, config: Config, admin_token: str = "") -> None:
         replicas = self.replicas(config)
         self.dispatcher = Dispatcher(config, replicas)
-        self.gateway = Gateway(config, self.dispatcher, admin_token)
+        self.gateway = Gateway(config, self.dispatcher, admin_token, self.keeper(config))
         for pid, (replica, url) in enumerate(replicas.items(), start=1):
             self.dispatcher.report(
                 replica.id, EngineStatus(State.READY, url=url, pid=pid, max_model_len=2048 * pid)
@@ -41,6 +42,10 @@ class House:
         self.url = f"http://127.0.0.1:{self.port}"
         self._started = threading.Event()
         self._thread = threading.Thread(target=lambda: uvloop.run(self._serve()), name="house")
+
+    def keeper(self, config: Config) -> Keeper | None:
+        """Of a house whose models come and go."""
+        return None
 
     def replicas(self, config: Config) -> dict[Replica, str]:
         """Each with its URL."""

@@ -130,6 +130,7 @@ def test_the_replicas_as_the_router_sees_them(house: House, one: FakeEngine, htt
         "loaded": None,
         "vram_bytes": None,
         "loaded_until": None,
+        "on_demand": False,
     }
     last = told["replicas"][2]
     assert (last["state"], last["error"], last["error_code"]) == (

@@ -59,3 +59,19 @@ def test_a_prompt_that_is_too_long_is_told_in_openais_words() -> None:
     assert told["type"] == "invalid_request_error"
     assert "(3031 tokens) exceeds" in told["message"]
     assert verdict_of(refused) is Verdict.SUCCESS  # the engine is well
+
+
+@pytest.mark.parametrize(
+    ("message", "verdict"),
+    [
+        ("image input is not supported - hint: you may need the mmproj", Verdict.SUCCESS),
+        ("Compute error.", Verdict.FAILURE),
+    ],
+)
+def test_a_500_for_what_was_asked_does_not_count_against_it(message: str, verdict: Verdict) -> None:
+    body = json.dumps({"error": {"code": 500, "message": message, "type": "server_error"}}).encode()
+    origin = Origin.of("http://127.0.0.1:1")
+    refused = refusal(Answer(Replica("m-0", "m", 1), 500, [], body, None, origin))
+    assert refused is not None
+    assert refused.error.trigger == "5xx"  # another model may take it
+    assert verdict_of(refused) is verdict

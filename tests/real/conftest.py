@@ -14,8 +14,16 @@ from engines import embedded
 from tests.real import tiny_llama
 from tests.real.serving import RunningServer, small
 
-_ORDER = ("test_breaker", "test_bad_starts", "test_commands", "test_serve_run", "test_fake_gpus")
-_OF_THE_HOUSE = ("test_api", "test_readme", "test_predictions", "test_layouts", "test_kills")
+_ORDER = ("test_faults", "test_bad_starts", "test_commands", "test_serve_run", "test_fake_gpus")
+_OF_THE_HOUSE = (
+    "test_api",
+    "test_engines_alike",
+    "test_llamacpp",
+    "test_readme",
+    "test_predictions",
+    "test_layouts",
+    "test_kills",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -49,8 +57,9 @@ def tiny(smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def house(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    """One server with everything: two replicas of a real model, and a tiny one on one and on two
-    workers. Its timeouts are short, so that a frozen engine is found out soon."""
+    """One server with everything: two replicas of a real model, the same model on llama.cpp, and a
+    tiny one on one and on two workers. Its timeouts are short, so that a frozen engine is found out
+    soon."""
     config = {
         "defaults": {"first_token_timeout": "10s", "stall_timeout": "10s"},
         "router": {"resume": {"enabled": True}, "fallbacks": {"tiny-tp1": ["smollm2"]}},
@@ -61,6 +70,12 @@ def house(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runn
                 "aliases": ["gpt-4o-mini"],
                 "max_model_len": 2048,
                 "engine_args": {"kv_cache_memory_bytes": 512 << 20},
+            },
+            "smollm2-gguf": {
+                "source": "embedded:smollm2-gguf",
+                "aliases": ["gpt-4.1-nano"],
+                "max_model_len": 1024,
+                "engine_args": {"n_parallel": 4},
             },
             "tiny-tp1": small(tiny),
             "tiny-tp2": small(tiny) | {"placement": {"tp": 2}},

@@ -130,7 +130,7 @@ def test_a_wish(name: str, routing: Any, wish: Wish) -> None:
         ("auto:cooking", None, "after 'auto' may stand a task"),
         ("auto", {"task": "cooking"}, r"routing\.task: 'cooking' is none; one of: code"),
         ("auto", {"strategy": "luck"}, r"routing\.strategy: 'luck' is none; one of: quality"),
-        ("auto", {"tusk": "code"}, r"routing\.tusk: unknown; allowed: task, strategy"),
+        ("auto", {"tusk": "code"}, r"routing\.tusk: unknown; allowed: task, strategy, keep_alive"),
         ("auto", "code", "routing must be an object"),
     ],
 )

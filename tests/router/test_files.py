@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 from common.config import Config
+from engines.base import EngineStatus, State
 from router.candidates import profiles_of
+from router.dispatch import Dispatcher
+from router.replicas import Replica
 from tests.engines.profiles import model_files as files
 
 
@@ -42,3 +45,21 @@ def test_a_change_of_the_files_is_logged(tmp_path: Path, caplog: pytest.LogCaptu
         files.folder(tmp_path / "unnamed", max_position_embeddings=2048)
         profiles_of(config_of(folder))
     assert f"the files of m ({folder}) changed: max_model_len: 512 -> 2048" in caplog.messages
+
+
+def test_what_an_engine_tells_otherwise_after_a_restart_is_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    config = Config.model_validate({"models": {"m": {"source": "ollama:some"}}})
+
+    def started_with(**told: object) -> None:
+        house = Dispatcher(config, [Replica("m-0", "m", 4)])
+        status = EngineStatus(State.READY, url="http://127.0.0.1:1", **told)  # type: ignore[arg-type]
+        house.report("m-0", status)
+
+    with caplog.at_level(logging.WARNING):
+        started_with(tools=False, size_b=8.0)
+        started_with(tools=False, size_b=8.0)
+        assert caplog.messages == []
+        started_with(tools=True, size_b=8.0)
+    assert caplog.messages == ["what ollama tells of m (ollama:some) changed: tools: False -> True"]

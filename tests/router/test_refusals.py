@@ -13,7 +13,7 @@ from common.errors import (
     EngineOverloadedError,
     OutOfMemoryError,
 )
-from router.refusals import failure_of, is_foreign, message_in, retry_after_s
+from router.refusals import failure_of, is_foreign, is_of_the_request, message_in, retry_after_s
 
 
 def body(message: str, **fields: object) -> bytes:
@@ -39,8 +39,14 @@ def test_a_context_that_is_too_short(status: int, said: bytes) -> None:
 
 
 @pytest.mark.parametrize(("_", "said"), TOO_LONG)
-def test_only_llama_cpps_type_is_foreign_to_openais_clients(_: int, said: bytes) -> None:
-    assert is_foreign(said) is (b"exceed_context_size_error" in said)
+def test_engines_words_without_openais_code_are_foreign_to_its_clients(_: int, said: bytes) -> None:
+    words = (b"maximum context", b"maximum model", b"exceed_context_size_error")
+    assert is_foreign(said) is any(each in said for each in words)
+
+
+def test_openais_own_error_is_not_foreign() -> None:
+    words = "This model's maximum context length is 128000 tokens."
+    assert not is_foreign(body(words, code="context_length_exceeded"))
 
 
 @pytest.mark.parametrize(
@@ -97,3 +103,22 @@ def test_the_words_of_an_answer(said: bytes, words: str) -> None:
 )  # fmt: skip
 def test_retry_after(value: bytes | None, seconds: float | None) -> None:
     assert retry_after_s(value) == seconds
+
+
+@pytest.mark.parametrize(
+    ("message", "is_so"),
+    [
+        ("image input is not supported - hint: you may need to provide the mmproj", True),
+        ("Failed to parse messages: Missing 'role' in message: {}", True),
+        ("Failed to parse tools: Expected 'tools' to be an array", True),
+        ("tools param requires --jinja flag", True),
+        ("Compute error.", False),
+    ],
+)
+def test_a_500_for_what_was_asked(message: str, is_so: bool) -> None:
+    """These are llama.cpp's; it still counts as a failure that another model may not have."""
+    said = body(message, code=500, type="server_error")
+    assert is_of_the_request(said) is is_so
+    failure = failure_of(500, said, "m-0")
+    assert failure is not None
+    assert failure.trigger == "5xx"

@@ -68,7 +68,7 @@ def test_acquire_counts_and_release_gives_back() -> None:
 
 def test_only_ready_replicas_are_picked() -> None:
     async def work() -> None:
-        members = replicas(4, max_in_flight=9)
+        members = replicas(len(State), max_in_flight=9)
         for replica, state in zip(members, State, strict=True):
             replica.state = state
         here = lane(members)
@@ -86,6 +86,24 @@ def test_excluded_replicas_are_not_picked() -> None:
         assert not here.has_ready([one, two])
         with pytest.raises(UnavailableError, match="model 'm' has no ready replica"):
             await here.acquire([one, two])
+
+    run(work())
+
+
+def test_a_replica_that_was_unloaded_comes_back_as_a_new_one_and_not_as_a_restart() -> None:
+    async def work() -> None:
+        (one,) = members = replicas(1)
+        here = lane(members)
+        here.report(one, EngineStatus(State.READY, url="http://x", pid=7))
+        here.report(one, EngineStatus(State.COLD))
+        assert (one.pid, one.url) == (0, None)
+        assert not here.has_ready()
+        with pytest.raises(UnavailableError, match="cold"):
+            await here.acquire()
+        here.report(one, EngineStatus(State.READY, url="http://x", pid=8))
+        assert (one.pid, one.restarts) == (8, 0)
+        here.report(one, EngineStatus(State.READY, url="http://x", pid=9))
+        assert one.restarts == 1
 
     run(work())
 
