@@ -30,10 +30,12 @@ from common.units import GIB
 from engines import deployment as engine
 from engines import registry
 from engines.base import ReplicaSpec
+from engines.changes import Changes
 from engines.endpoint import remotes_of
-from engines.manager.roster import Roster
+from engines.manager.roster import Roster, roster_of
 from engines.ollama.discover import discover
 from gateway import deployment as gateway
+from gateway.setup import Setup
 from placement.calibration import store as calibration_store
 from placement.calibration.calibration import Calibration
 from placement.inventory import look
@@ -41,6 +43,7 @@ from placement.inventory.inventory import Inventory
 from placement.models.load import load
 from placement.plan import planner as planning
 from placement.plan.demand import Demand
+from placement.plan.extension import extended, only
 from placement.plan.planner import Placement, Plan, Refusal
 from placement.plan.timetable import Timetable, timetable
 from router.classify import own_patterns
@@ -59,23 +62,62 @@ def plan(config: Config, inventory: Inventory, progress: Progress) -> tuple[Time
     another StartError; nothing has been started then.
     """
     remotes_of(config)  # a key that is missing is told before anything starts
-    owned = {n: m for n, m in config.models.items() if config.engine_of(n) in registry.OWNED}
-    kinds = {n: registry.OWNED[config.engine_of(n)] for n in owned}
-    for name, model in owned.items():
+    demands, folders = _demands(config, _owned(config), progress)
+    make = partial(_make, config, inventory, calibration_store.load())
+    made = timetable(demands, make, pinned=_pinned(config), last=_on_demand(config))
+    _raise_refusals(made)
+    return made, folders
+
+
+def replan(running: Setup, config: Config, found: Changes, progress: Progress) -> Setup:
+    """The setup that follows from another config, in which the models that stay keep their place.
+
+    The box is as it was found at the start, without our engines: what those that stay were planned
+    to take is theirs, what the others were is free. Raises what `plan` does.
+    """
+    remotes_of(config)
+    stay = {name for name in _owned(config) if name in found.unchanged}
+    fresh = [name for name in _owned(config) if name not in stay]
+    demands, folders = _demands(config, fresh, progress)
+    make = partial(_make, config, running.plan.together.inventory, calibration_store.load())
+    kept = only(running.plan, stay)
+    made = extended(kept, demands, make, pinned=_pinned(config), last=_on_demand(config))
+    _raise_refusals(made)
+    places = [each for each in made.placements if each.model not in stay]
+    specs = [spec for spec in running.specs if spec.model in stay]
+    threads = made.cores_each
+    specs += [_spec(config, p, folders[p.model], running.token, threads) for p in places]
+    roster = roster_of(config, made)
+    return Setup(config, made, tuple(specs), roster, running.token, before=running.id)
+
+
+def _owned(config: Config) -> list[str]:
+    return [name for name in config.models if config.engine_of(name) in registry.OWNED]
+
+
+def _pinned(config: Config) -> list[str]:
+    return [name for name in _owned(config) if config.models[name].pinned]
+
+
+def _on_demand(config: Config) -> list[str]:
+    return [name for name in _owned(config) if config.models[name].load == "on_demand"]
+
+
+def _demands(
+    config: Config, names: Sequence[str], progress: Progress
+) -> tuple[list[Demand], Folders]:
+    models = {name: config.models[name] for name in names}
+    kinds = {name: registry.OWNED[config.engine_of(name)] for name in names}
+    for name, model in models.items():
         kinds[name].check(name, model.engine_args)
         kinds[name].require_installed()
-    folders = {n: kinds[n].resolve(n, str(m.source), progress) for n, m in owned.items()}
-    demands = [kinds[n].demand(n, m, load(str(folders[n]))) for n, m in owned.items()]
-    make = partial(_make, config, inventory, calibration_store.load())
-    made = timetable(
-        demands,
-        make,
-        pinned=[n for n, m in owned.items() if m.pinned],
-        last=[n for n, m in owned.items() if m.load == "on_demand"],
-    )
+    folders = {n: kinds[n].resolve(n, str(m.source), progress) for n, m in models.items()}
+    return [kinds[n].demand(n, m, load(str(folders[n]))) for n, m in models.items()], folders
+
+
+def _raise_refusals(made: Timetable) -> None:
     if made.refusals:
         raise NotEnoughMemoryError("\n".join(map(_in_words, made.refusals)))
-    return made, folders
 
 
 def _make(
@@ -97,7 +139,8 @@ def _make(
 
 def specs_of(config: Config, made: Timetable, folders: Folders, token: str) -> list[ReplicaSpec]:
     """What each planned replica's process must know."""
-    return [_spec(config, each, folders[each.model], token) for each in made.placements]
+    threads = made.cores_each
+    return [_spec(config, each, folders[each.model], token, threads) for each in made.placements]
 
 
 def start_ray(cleanup: ExitStack) -> None:
@@ -196,7 +239,9 @@ def _start_serve_without_proxies() -> None:
     serve.start(proxy_location="Disabled")
 
 
-def _spec(config: Config, placed: Placement, folder: Path, token: str) -> ReplicaSpec:
+def _spec(
+    config: Config, placed: Placement, folder: Path, token: str, n_threads: int | None
+) -> ReplicaSpec:
     model, settings = config.models[placed.model], placed.settings
     kind = config.engine_of(placed.model)
     # An argument of vLLM's; others are told the size of their KV cache.
@@ -214,6 +259,7 @@ def _spec(config: Config, placed: Placement, folder: Path, token: str) -> Replic
         pp=placed.layout.pp,
         gpu_ids=placed.gpu_ids,
         cpu_ids=placed.cpu_ids,
+        n_threads=n_threads,
         on_cpu=not placed.gpu_ids,
         dtype=model.dtype,
         quantization=model.quantization,

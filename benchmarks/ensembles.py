@@ -9,27 +9,23 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import signal
 import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any, Final
 
 import aiohttp
-from rich.console import Console
-from rich.table import Table
 
-from benchmarks import machine, targets
-from benchmarks.ensembles_figures import Difference, Figures, Given, difference, figures
+from benchmarks import targets
+from benchmarks.ensembles_figures import Given, difference, figures
 from benchmarks.ensembles_questions import Question, load
+from benchmarks.ensembles_report import Found, default_path, publish
 from benchmarks.processes import Server, ServerFailedError
-from benchmarks.report import RESULTS
 from benchmarks.rounds import progress
 from common.errors import EngineError, RoundhouseError
 
@@ -63,15 +59,6 @@ WAYS: Final = (
 )
 
 
-@dataclass(frozen=True)
-class Found:
-    """`differences`: of each ensemble to the best single model."""
-
-    figures: tuple[Figures, ...]
-    differences: tuple[Difference, ...]
-    answers: dict[str, list[Given]]
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(arguments)
     questions = load()[:: 20 if args.quick else 1]
@@ -97,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="python -m benchmarks.ensembles", description=__doc__)
     made.add_argument("--url", help="of a Roundhouse that serves both models; default: its own")
     made.add_argument("--key", help="its API key")
-    made.add_argument("--max-tokens", type=int, default=24)
+    made.add_argument("--max-tokens", type=int, default=16)
     made.add_argument("--concurrency", type=int, default=4, help="questions at a time")
     made.add_argument("--quick", action="store_true", help="every twentieth question")
     made.add_argument("--out", type=Path, help="default: benchmarks/results/MACHINE/DATE/")
@@ -160,7 +147,7 @@ async def asked(
 def body(way: Way, question: Question, max_tokens: int) -> dict[str, Any]:
     made: dict[str, Any] = {
         "model": way.model,
-        "messages": [{"role": "user", "content": question.text}],
+        "messages": question.messages,
         "max_tokens": max_tokens,
         "temperature": way.temperature,
     }
@@ -195,82 +182,6 @@ def compared(answers: dict[str, list[Given]]) -> Found:
         ),
         answers,
     )
-
-
-def default_path() -> Path:
-    name = machine.describe().name
-    return RESULTS / name / f"{datetime.now(UTC):%Y-%m-%d}" / "ensembles.json"
-
-
-def publish(found: Found, options: dict[str, Any], out: Path) -> None:
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(document(found, options), indent=1, ensure_ascii=False) + "\n")
-    console = Console(width=None if Console().is_terminal else 140, highlight=False)
-    console.print(_table(found.figures))
-    for line in found.differences:
-        console.print(told(line), soft_wrap=True)
-    console.print(f"Raw figures: {out}", soft_wrap=True)
-
-
-def told(line: Difference) -> str:
-    low, high = line.interval
-    verdict = "" if line.is_significant else "; could be chance"
-    return (
-        f"{line.name} against {line.base}: {line.points:+.1f} points ({low:+.1f} to {high:+.1f}), "
-        f"{line.only_this} right only here, {line.only_base} only there, p = {line.p:.3f}{verdict}"
-    )
-
-
-def document(found: Found, options: dict[str, Any]) -> dict[str, Any]:
-    shown = {key: str(v) if isinstance(v, Path) else v for key, v in options.items()}
-    return {
-        "benchmark": "ensembles",
-        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": asdict(machine.describe()),
-        "options": {key: value for key, value in shown.items() if key != "key"},
-        "figures": [asdict(f) | {"interval": f.right.interval} for f in found.figures],
-        "differences": [asdict(line) for line in found.differences],
-        "answers": {
-            name: [
-                asdict(each) | {"question": each.question.id, "right": each.is_right}
-                for each in given
-            ]
-            for name, given in found.answers.items()
-        },
-    }
-
-
-def _table(lines: Sequence[Figures]) -> Table:
-    title = "Right answers (95 % interval); tokens, requests and seconds of a question"
-    table = Table("way to ask", title=title, title_justify="left")
-    for name in (
-        "right",
-        "en",
-        "ko",
-        "requests",
-        "in",
-        "out",
-        "wasted",
-        "escal.",
-        "p50 s",
-        "p90 s",
-    ):
-        table.add_column(name, justify="right")
-    for line in lines:
-        low, high = line.right.interval
-        table.add_row(
-            line.name,
-            f"{line.right.value:.1%} ({low:.1%} to {high:.1%})",
-            *(f"{share.value:.1%}" for share in line.by_language.values()),
-            f"{line.requests:.2f}",
-            f"{line.prompt_tokens:.0f}",
-            f"{line.output_tokens:.1f}",
-            f"{line.wasted_tokens:.1f}",
-            f"{line.escalated.value:.0%}",
-            f"{line.p50_s:.2f}",
-            f"{line.p90_s:.2f}",
-        )
-    return table
 
 
 if __name__ == "__main__":

@@ -109,8 +109,8 @@ def difference(
 def mcnemar(one: int, other: int) -> float:
     """How likely such an uneven split is when neither of the two is better."""
     n = one + other
-    tail = sum(comb(n, k) for k in range(min(one, other) + 1)) / 2**n
-    return min(1.0, 2 * tail)
+    tail = sum(comb(n, k) for k in range(min(one, other) + 1))
+    return min(1.0, 2 * tail / (1 << n))
 
 
 def bootstrap(deltas: Sequence[int], seed: int = 0) -> tuple[float, float]:

@@ -9,12 +9,25 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 from benchmarks.machine import ROOT
 from router.ensembles.extraction import extract
 
 FILE: Final = ROOT / "benchmarks" / "data" / "ensembles_questions.jsonl"
+# Turns that show what is wanted, before every question; without them a small model explains.
+SHOTS: Final = {
+    "en": (
+        ("What is 2 + 1? Answer with the number only.", "3"),
+        ('What is the first word of "tall man"? Answer with one word only.', "tall"),
+        ("How many ears do two cats have? Answer with the number only.", "4"),
+    ),
+    "ko": (
+        ("2 + 1 = ? 숫자만 답하세요.", "3"),
+        ("이 낱말을 그대로 쓰세요: 꽃 한 단어로만 답하세요.", "꽃"),
+        ("고양이 두 마리의 귀는 모두 몇 개입니까? 숫자만 답하세요.", "4"),
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -23,12 +36,18 @@ class Question:
     words; the last one that is named counts."""
 
     id: str
-    lang: Literal["en", "ko"]
+    lang: str  # en or ko
     family: str
     text: str
     answer: str
     of: tuple[int | str, ...]
     among: tuple[str, ...] = ()
+
+    @property
+    def messages(self) -> list[dict[str, str]]:
+        shots = SHOTS[self.lang]
+        turns = [turn for q, a in shots for turn in (("user", q), ("assistant", a))]
+        return [{"role": role, "content": text} for role, text in (*turns, ("user", self.text))]
 
 
 def load(path: Path = FILE) -> list[Question]:

@@ -11,6 +11,7 @@ from common.errors import EngineLoadError, NotAnsweringError, StartError, UsageE
 from common.instance import Instance, running
 
 _TIMEOUT_S = 10.0
+_APPLY_TIMEOUT_S = 60.0
 _LOAD_TIMEOUT_S = 600.0  # an Ollama server answers when it has loaded
 ONE_CALL_A_CONNECTION = httpx.Limits(max_keepalive_connections=0)  # so nothing has to be closed
 
@@ -60,6 +61,13 @@ class Client:
 
     def unload(self, model: str) -> dict[str, Any]:
         return self._wish(model, "unload", {})
+
+    def apply(self, setup: str) -> dict[str, Any]:
+        """What has changed. Raises UsageError."""
+        answer = self._answer("POST", "/admin/config", {"setup": setup}, timeout_s=_APPLY_TIMEOUT_S)
+        if answer.status_code in (400, 409) and (why := _words(answer)):
+            raise UsageError(why) if answer.status_code == 400 else StartError(why)
+        return self._told("/admin/config", answer)
 
     def _wish(self, model: str, verb: str, wish: dict[str, Any]) -> dict[str, Any]:
         path = f"/admin/models/{_quoted(model)}/{verb}"

@@ -362,6 +362,21 @@ def config_validate(config: Annotated[Path, typer.Argument(help="YAML file.")]) 
     validate(config)
 
 
+@config_app.command("apply")
+def config_apply(
+    config: Annotated[Path | None, typer.Argument(help="Default: what `serve` reads.")] = None,
+    port: PortOption = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would change, and change nothing.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Give a running server another config; only models that differ are touched."""
+    from cli.apply import apply
+
+    apply(config, port, dry_run=dry_run, as_json=json)
+
+
 @config_app.command("show")
 def config_show(config: ConfigOption = None, json: JsonOption = False) -> None:
     """The config as it would be used: file, environment and defaults; keys are hidden."""

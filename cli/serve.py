@@ -27,7 +27,6 @@ from common.instance import Instance, log_dir, log_path, running
 from common.logs import start_afresh
 from common.ollama_names import PREFIX as OLLAMA_PREFIX
 from common.units import GIB
-from engines.base import ReplicaSpec
 from router.classify import own_patterns
 
 DEFAULT_MODEL = "embedded:smollm2"
@@ -49,13 +48,13 @@ def serve(
     for each in (signal.SIGTERM, signal.SIGINT):
         signal.signal(each, lambda *_: _interrupt(stopping))
     with ExitStack() as cleanup:
-        instance, specs = _start(config, cleanup, stopping)
+        instance = _start(config, cleanup, stopping, config_path)
         progress = StartProgress()
         if _wait_until_ready(config, instance, progress, stopping):
             print(welcome(config), flush=True)
             _tell_changes(instance, progress, stopping)
         _drain(config)
-        _stop_engines(specs)
+        _stop_engines(config, instance)
     say("stopped")
 
 
@@ -129,12 +128,13 @@ def check_port(config: Config) -> None:
 
 
 def _start(
-    config: Config, cleanup: ExitStack, stopping: threading.Event
-) -> tuple[Instance, list[ReplicaSpec]]:
+    config: Config, cleanup: ExitStack, stopping: threading.Event, path: Path | None
+) -> Instance:
     os.environ.update(_ray_environment())
     import serve_app
     from engines import warden
     from engines.manager.roster import roster_of
+    from gateway.setup import Setup
     from placement.inventory.look import look
     from placement.report.words import in_words
 
@@ -146,6 +146,11 @@ def _start(
         say(f"plan: {line}")
     roster = roster_of(config, made)
     specs = serve_app.specs_of(config, made, folders, token)
+    setup = Setup(
+        config, made, tuple(specs), roster, token, path=str(path.resolve()) if path else ""
+    )
+    setup.save()
+    cleanup.callback(setup.forget)
     start_afresh(log_dir(config.server.port))
     os.environ.update(warden.owned_by(os.getpid()))
     warden.start(os.getpid())
@@ -166,7 +171,7 @@ def _start(
     )
     instance.save()
     cleanup.callback(instance.forget)
-    return instance, specs
+    return instance
 
 
 def _ray_environment() -> dict[str, str]:
@@ -250,10 +255,13 @@ def _drain(config: Config) -> None:
         say("not all requests ended in time; their connections are cut")
 
 
-def _stop_engines(specs: list[ReplicaSpec]) -> None:
+def _stop_engines(config: Config, instance: Instance) -> None:
+    """Those of the config that is in force by now."""
     import serve_app
+    from gateway.setup import in_force
 
-    serve_app.stop_engines(specs)
+    setup = in_force(config.server.port, instance.token)
+    serve_app.stop_engines(list(setup.specs) if setup else [])
 
 
 def _interrupt(stopping: threading.Event) -> None:

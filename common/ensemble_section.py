@@ -24,6 +24,10 @@ class EnsembleLimits(Section):
     max_requests: Annotated[int, Field(ge=1, le=1024)] = Field(
         MAX_REQUESTS, description="Answers that one request may have generated at the most."
     )
+    sandbox: bool = Field(
+        default=False,
+        description="Whether best_of may run the code of answers, shut in, for check.tests.",
+    )
 
 
 class BudgetConfig(Section):
@@ -87,6 +91,10 @@ class EnsembleSection(Section):
     def requests(self) -> int:
         """The most answers that it may have generated, judges and checks included."""
         return self.answers
+
+    def forbidden(self, limits: EnsembleLimits) -> str | None:
+        """What it asks for that the config must allow."""
+        return None
 
     def complaint(self) -> str | None:
         """What is wrong once the members are known."""

@@ -155,7 +155,14 @@ SECTIONS: Mapping[str, type[EnsembleSection]] = {
 
 # Only what is built; the next kind is added here and in router/ensembles/kinds.py.
 EnsembleConfig = Annotated[
-    VoteConfig | CascadeConfig | CompareConfig | VerifyConfig | DecomposeConfig | ChainConfig,
+    VoteConfig
+    | CascadeConfig
+    | CompareConfig
+    | FuseConfig
+    | BestOfConfig
+    | VerifyConfig
+    | DecomposeConfig
+    | ChainConfig,
     Field(discriminator="kind"),
 ]
 
@@ -187,8 +194,9 @@ def with_members(section: EnsembleSection) -> EnsembleSection:
 
 
 def oversize(section: EnsembleSection, limits: EnsembleLimits) -> str | None:
+    """What goes past the limits of the config, in size or in kind."""
     if section.requests <= limits.max_requests:
-        return None
+        return section.forbidden(limits)
     return (
         f"members: up to {section.requests} answers would be generated, more than "
         f"{limits.max_requests} (router.ensembles.max_requests)"

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from common.ensemble_section import EnsembleSection, Name, Samples
+from common.ensemble_section import EnsembleLimits, EnsembleSection, Name, Samples
 from common.section import Section
 
 _TEMPERATURE = 0.7  # of several samples, where the request names none
@@ -133,6 +133,11 @@ class BestOfConfig(_JudgedSection):
     def requests(self) -> int:
         """Without a check every answer but the first is compared, in both orders."""
         return self.answers + (2 * (self.answers - 1) if self.is_judged else 0)
+
+    def forbidden(self, limits: EnsembleLimits) -> str | None:
+        if self.check and self.check.tests is not None and not limits.sandbox:
+            return "check.tests: code is run only where router.ensembles.sandbox is true"
+        return super().forbidden(limits)
 
     def complaint(self) -> str | None:
         if self.check and self.judge:

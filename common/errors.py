@@ -13,6 +13,7 @@ RoundhouseError
 │   ├── UnauthorizedError      401
 │   ├── ModelNotFoundError     404
 │   ├── RouteNotFoundError     404
+│   ├── ConflictError          409: another change is under way
 │   ├── BodyTooLargeError      413
 │   └── QueueFullError         429, with Retry-After
 ├── UnavailableError           503, with Retry-After: no replica can take the request now
@@ -27,6 +28,7 @@ RoundhouseError
     ├── EngineOverloadedError  503: the engine has too much to do (its 429 or 503)
     ├── UpstreamAuthError      a provider refuses our own key or account
     ├── ContextTooLongError    400: the request does not fit into the model's context
+    ├── NoAnswerPassedError    an ensemble's check holds for none of its answers
     └── EngineLoadError        the engine did not start
         └── OutOfMemoryError   ... for want of memory
 
@@ -126,6 +128,11 @@ class RouteNotFoundError(RequestError):
     code = "route_not_found"
 
 
+class ConflictError(RequestError):
+    status = 409
+    code = "conflict"
+
+
 class BodyTooLargeError(RequestError):
     status = 413
     code = "request_too_large"
@@ -207,6 +214,11 @@ class ContextTooLongError(EngineError):
     type = "invalid_request_error"
     code = "context_length_exceeded"
     trigger: Trigger | None = "context_too_long"
+
+
+class NoAnswerPassedError(EngineError):
+    code = "no_answer_passed"
+    trigger: Trigger | None = None
 
 
 class EngineLoadError(EngineError):

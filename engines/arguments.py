@@ -18,10 +18,12 @@ def check(
     given: Mapping[str, Any],
     known: Mapping[str, type],
     ours: Mapping[str, str],
+    slots: str,
 ) -> None:
     """Raises ConfigError for a name that is not known, or a value that cannot be right.
 
-    `ours` holds what Roundhouse decides itself, and where a user says it instead.
+    `ours` holds what Roundhouse decides itself, and where a user says it instead; `slots` is the
+    argument that sets how many requests a replica works on at once.
     """
     for name, value in given.items():
         place = f"models.{model}.engine_args.{name}"
@@ -34,6 +36,8 @@ def check(
             raise ConfigError(f"{place}: is no argument of engine {engine}; {hint}")
         if not _is_a(value, known[name]):
             raise ConfigError(f"{place}: {value!r} is no {known[name].__name__}")
+        if name == slots and value < 1:
+            raise ConfigError(f"{place}: must be 1 or more, not {value}")
 
 
 def _is_a(value: Any, kind: type) -> bool:

@@ -27,7 +27,8 @@ class ReplicaSpec:
     """Everything that one replica's process must know to start its engine.
 
     `cpu_ids` holds one list of cores a worker (tp x pp of them), or is empty to let the engine
-    choose; `gpu_ids` is as CUDA_VISIBLE_DEVICES takes it, empty on a box without GPUs. `slots` are
+    choose; `n_threads` is its share of the cores where it has no list of its own, None where it is
+    alone; `gpu_ids` is as CUDA_VISIBLE_DEVICES takes it, empty on a box without GPUs. `slots` are
     the requests that it works on at once, None where it takes what comes. `footprint` is what the
     plan expects it to take.
     """
@@ -44,6 +45,7 @@ class ReplicaSpec:
     pp: int = 1
     gpu_ids: tuple[str, ...] = ()
     cpu_ids: tuple[tuple[int, ...], ...] = ()
+    n_threads: int | None = None
     on_cpu: bool = True
     dtype: str = "auto"
     quantization: str | None = None

@@ -92,6 +92,8 @@ class ChildEngine:
     def _run(self) -> None:
         try:
             self._wait_for_room()
+            if self._stopping.is_set():  # meanwhile; nobody would end a server that starts now
+                return
             process = self._process = self._spawn()
             self._report_ready(self._address(process))
         except Exception as error:  # noqa: BLE001  # whatever it is, the start has failed by it

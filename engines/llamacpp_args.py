@@ -10,7 +10,7 @@ import importlib.util
 from collections.abc import Mapping
 from typing import Any
 
-from common.errors import ConfigError, StartError
+from common.errors import StartError
 from engines import arguments
 from engines.base import ReplicaSpec
 
@@ -60,9 +60,7 @@ _OURS = {
 
 def check(model: str, engine_args: Mapping[str, Any]) -> None:
     """Raises ConfigError for a name that is not known, or a value that cannot be right."""
-    arguments.check("llamacpp", model, engine_args, _KNOWN, _OURS)
-    if slots_of(engine_args) < 1:
-        raise ConfigError(f"models.{model}.engine_args.n_parallel: must be 1 or more")
+    arguments.check("llamacpp", model, engine_args, _KNOWN, _OURS, slots="n_parallel")
 
 
 def require_installed() -> None:
@@ -112,8 +110,9 @@ def parameters(spec: ReplicaSpec) -> dict[str, Any]:
         "endpoint_slots": False,  # it shows prompts
         "ui": False,
     }
-    if spec.cpu_ids:
-        values["cpuparams.n_threads"] = len(spec.cpu_ids[0])
-        values["cpuparams_batch.n_threads"] = len(spec.cpu_ids[0])
+    # By default all cores, also for what a GPU computes: several engines would hold each other up.
+    n_threads = len(spec.cpu_ids[0]) if spec.cpu_ids else spec.n_threads
+    if n_threads is not None:
+        values.update(dict.fromkeys(_PATHS.values(), n_threads))
     values.update({_PATHS.get(name, name): value for name, value in spec.engine_args.items()})
     return values

@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from common.errors import ConfigError, StartError
+from common.errors import StartError
 from engines import arguments
 from engines.base import ReplicaSpec
 
@@ -54,9 +54,7 @@ _OURS = {
 
 def check(model: str, engine_args: Mapping[str, Any]) -> None:
     """Raises ConfigError for a name that is not known, or a value that cannot be right."""
-    arguments.check("mlx", model, engine_args, _KNOWN, _OURS)
-    if slots_of(engine_args) < 1:
-        raise ConfigError(f"models.{model}.engine_args.decode_concurrency: must be 1 or more")
+    arguments.check("mlx", model, engine_args, _KNOWN, _OURS, slots="decode_concurrency")
 
 
 def require_installed() -> None:

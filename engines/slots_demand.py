@@ -63,6 +63,7 @@ def demand(name: str, model: ModelConfig, facts: ModelFacts, slots: Slots) -> De
         layout=Layout(1, 1),
         replicas=fixed.replicas if fixed else None,
         gpus=fixed.gpus if fixed else None,
+        kv_by_context=slots.kept_bytes is None,
     )
 
 

@@ -61,6 +61,6 @@ def _folder(place: str, path: Path) -> Path:
 def _not_gguf(found: Listing) -> None:
     if weights_of(found.files)[0].name.suffix == ".gguf":
         raise UsageError(
-            f"{found.asked} holds GGUF files, which engine vllm does not load here; "
-            f"set `engine: llamacpp`"
+            f"{found.asked} holds GGUF files, which engine llamacpp alone loads here: set "
+            "`engine: llamacpp`, or name a repository with safetensors"
         )

@@ -22,6 +22,7 @@ from common.errors import (
     RoundhouseError,
     UnavailableError,
 )
+from gateway.applying import Applying
 from gateway.chooser import Asked, Chooser, ClientGoneError
 from gateway.choosing import made_out_to, session_of
 from gateway.control import control_app
@@ -79,6 +80,7 @@ class Gateway:
         keeper: Keeper | None = None,
     ) -> None:
         self.keeper = keeper
+        self.applying: Applying | None = None  # set where another config may follow
         self.dispatcher = dispatcher
         self.draining = False
         self.config = config

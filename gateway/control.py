@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from common.errors import BadRequestError, RoundhouseError, RouteNotFoundError, error_body
 from engines.manager.states import ModelState
 from engines.manager.status import Status
+from gateway.applying import applying_router
 from gateway.failing import own_fault
 from gateway.feedback import feedback_router
 from gateway.lives import lives_router, until
@@ -31,6 +32,7 @@ def control_app(gateway: Gateway) -> FastAPI:
     app.include_router(models_router(gateway))
     app.include_router(feedback_router(gateway))
     app.include_router(lives_router(gateway))
+    app.include_router(applying_router(gateway))
 
     @app.exception_handler(RoundhouseError)
     async def on_error(request: Request, error: RoundhouseError) -> JSONResponse:

@@ -12,6 +12,7 @@ import gc
 import os
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,19 +26,16 @@ from common.config import Config
 from common.logs import redirect_output
 from engines.base import EngineStatus, ReplicaSpec, State
 from engines.deployment import ServeShed, application_name
-from engines.endpoint import Remote, remotes_of
 from engines.manager.roster import Roster
-from engines.ollama.served import by_server, served
-from engines.ollama.watch import watch_server
-from engines.remote import watch_remote
+from gateway import setup as setups
 from gateway.app import Gateway
+from gateway.applying import Applying
+from gateway.far import Watches, far_replicas
 from gateway.keeper import Keeper
 from gateway.life_metrics import log_to_stderr
 from gateway.listener import listen, server_config
-from gateway.ollama import of_ollama
 from gateway.owned import of_spec
 from router.dispatch import Dispatcher
-from router.replicas import Replica
 
 _POLL_PERIOD_S = 0.5
 _POLL_TIMEOUT_S = 2.0
@@ -60,18 +58,20 @@ class Router:
     ) -> None:
         redirect_output(Path(log_path))
         log_to_stderr()
+        setup = setups.in_force(config.server.port, admin_token) if roster else None
+        if setup:  # another config may have been applied since this router's first life began
+            config, specs, roster = setup.config, list(setup.specs), setup.roster
+        self._setup = setup
+        leaving = setup.leaving if setup else ()
         self._config = config
         self._handles = dict(handles or {})
         self._last: dict[str, EngineStatus] = {}
-        self._remotes = remotes_of(config)
-        self._ollama = served(config, os.environ)
-        replicas = [of_spec(config, spec) for spec in specs] + [
-            _remote(config, r) for r in self._remotes
-        ]
-        replicas += [of_ollama(config, each) for each in self._ollama]
+        replicas = [of_spec(config, spec) for spec in specs] + far_replicas(config)
         self._dispatcher = Dispatcher(config, replicas)
         self._keeper = (
-            Keeper(config, roster, specs, ServeShed(), self._dispatcher) if roster else None
+            Keeper(config, roster, specs, ServeShed(), self._dispatcher, leaving)
+            if roster
+            else None
         )
         self._gateway = Gateway(config, self._dispatcher, admin_token, self._keeper)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -80,7 +80,8 @@ class Router:
         self._thread = threading.Thread(target=self._run, name="gateway", daemon=True)
         self._thread.start()
         self._started.wait()
-        self._polls = [asyncio.ensure_future(self._poll(spec.id)) for spec in specs]
+        self._polls: dict[str, asyncio.Task[None]] = {}
+        self._following = asyncio.ensure_future(self._follow(frozenset(s.id for s in specs)))
 
     async def drain(self, timeout_s: float) -> bool:
         """See Gateway.drain."""
@@ -108,20 +109,29 @@ class Router:
         # What is there now stays; the collector need not look through it during a request.
         gc.collect()
         gc.freeze()
-        session = self._gateway.session
-        watches = [
-            asyncio.create_task(watch_remote(remote, session, self._dispatcher.report))
-            for remote in self._remotes
-        ]
-        watches += [
-            asyncio.create_task(watch_server(url, models, session, self._dispatcher.report))
-            for url, models in by_server(self._ollama).items()
-        ]
+        watches = Watches(self._gateway.session, self._dispatcher.report)
+        watches.follow(self._config)
+        if self._setup:
+            setup = replace(self._setup, leaving=())
+            setup.save()
+            self._gateway.applying = Applying(
+                self._gateway, setup, lambda setup: watches.follow(setup.config)
+            )
         self._started.set()
         await uvicorn.Server(server_config(self._gateway)).serve(sockets=[self._listener])
-        for watch in watches:
-            watch.cancel()
+        watches.close()
         await self._gateway.stop()
+
+    async def _follow(self, ids: frozenset[str]) -> None:
+        """Polls each replica that there is; they come and go with the config."""
+        while True:
+            if self._keeper:
+                ids = self._keeper.fleet.replica_ids
+            for gone in self._polls.keys() - ids:
+                self._polls.pop(gone).cancel()
+            for new in ids - self._polls.keys():
+                self._polls[new] = asyncio.create_task(self._poll(new))
+            await asyncio.sleep(_POLL_PERIOD_S)
 
     async def _poll(self, replica_id: str) -> None:
         """Asks one replica how it is, for as long as this router lives."""
@@ -199,8 +209,3 @@ def application(
         graceful_shutdown_timeout_s=2.0,
     )(Router)
     return deployment.bind(config, specs, admin_token, log_path, handles, roster)
-
-
-def _remote(config: Config, remote: Remote) -> Replica:
-    limit = config.max_in_flight_of(remote.model)
-    return Replica(remote.id, remote.model, limit, endpoint=remote.endpoint)

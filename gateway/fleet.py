@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import ParamSpec, Protocol, TypeVar
@@ -54,10 +54,13 @@ class Fleet:
         dispatcher: Dispatcher,
         session: aiohttp.ClientSession,
     ) -> None:
-        self.specs: Mapping[str, list[ReplicaSpec]] = {
+        self.specs: dict[str, Sequence[ReplicaSpec]] = {
             model: [s for s in specs if s.model == model] for model in {s.model for s in specs}
         }
         self._models = {spec.id: spec.model for spec in specs}
+        self._lanes = {model: dispatcher.lanes[model] for model in self.specs}
+        self._there: set[str] = set()  # of which something may run
+        self._afterwards: dict[str, Callable[[], None]] = {}
         self._shed = shed
         self._dispatcher = dispatcher
         self._session = session
@@ -76,16 +79,76 @@ class Fleet:
         there = await self._in_thread(self._shed.running, tuple(self._models))
         return frozenset(self._models[each] for each in there)
 
+    @property
+    def is_settled(self) -> bool:
+        """Nothing runs any more of what has been replaced or removed."""
+        return not self._afterwards
+
+    async def end(self, specs: Sequence[ReplicaSpec]) -> None:
+        """What a router that died was about to end."""
+        if not specs:
+            return
+        there = await self._in_thread(self._shed.running, [spec.id for spec in specs])
+        gone = [spec for spec in specs if spec.id in there]
+        await asyncio.gather(*(self._in_thread(self._shed.stop, spec, 0) for spec in gone))
+
     def turn_of(self, replica_id: str) -> int | None:
         """Which life of the replica a report is of; None where there is nobody to ask. May be
         called from any thread."""
-        model = self._models[replica_id]
-        return self._turns[model] if model in self._up else None
+        model = self._models.get(replica_id)
+        return self._turns[model] if model is not None and model in self._up else None
 
     def report(self, replica_id: str, status: EngineStatus | None, turn: int) -> None:
         """A replica's own report, or None when it could not be had."""
         if self.turn_of(replica_id) == turn:
-            self._dispatcher.report(replica_id, status)
+            self._hear(replica_id, status)
+
+    @property
+    def replica_ids(self) -> frozenset[str]:
+        return frozenset(self._models)
+
+    def add(self, model: str, specs: Sequence[ReplicaSpec]) -> None:
+        """A new model of the dispatcher's. Not loaded yet."""
+        self._lanes[model] = self._dispatcher.lanes[model]
+        self._turns.setdefault(model, 0)
+        self._set(model, specs)
+        self.rest(model)
+
+    def replace(
+        self, model: str, specs: Sequence[ReplicaSpec], replicas: Sequence[Replica]
+    ) -> None:
+        """What it is from its next load on; the one that runs is ended as it was begun."""
+
+        def replace() -> None:
+            self._set(model, specs)
+            self._dispatcher.refit(model, replicas)
+            self.rest(model)
+
+        self._lanes[model].on_demand = True  # the others are as ready as before
+        self._at_rest(model, replace)
+
+    def remove(self, model: str) -> None:
+        """As soon as nothing of it runs."""
+
+        def remove() -> None:
+            self._set(model, ())
+            del self.specs[model], self._lanes[model], self._turns[model]
+
+        self._at_rest(model, remove)
+
+    def _set(self, model: str, specs: Sequence[ReplicaSpec]) -> None:
+        for spec in self.specs.get(model, ()):
+            self._models.pop(spec.id, None)
+        self.specs[model] = specs
+        self._models.update({spec.id: model for spec in specs})
+        self._failed.pop(model, None)
+
+    def _at_rest(self, model: str, do: Callable[[], None]) -> None:
+        """Now if nothing of it runs, else at the end of its unload."""
+        if model in self._there:
+            self._afterwards[model] = do
+        else:
+            do()
 
     def rest(self, model: str) -> None:
         """It is not loaded, and that is well."""
@@ -97,6 +160,7 @@ class Fleet:
         began_at = time.monotonic()
         self._failed.pop(model, None)
         self._turns[model] += 1
+        self._there.add(model)
         self._up.add(model)
         there = await self._in_thread(self._shed.running, [s.id for s in self.specs[model]])
         missing = [spec for spec in self.specs[model] if spec.id not in there]
@@ -123,7 +187,10 @@ class Fleet:
         for error in outcomes:
             if error is not None:
                 raise error
-        if model in self._failed:
+        self._there.discard(model)
+        if afterwards := self._afterwards.pop(model, None):
+            afterwards()
+        elif model in self._failed:
             self._tell(model, self._failed[model])
         else:
             self.rest(model)
@@ -180,7 +247,18 @@ class Fleet:
         self, model: str, status: EngineStatus, specs: Sequence[ReplicaSpec] | None = None
     ) -> None:
         for spec in specs or self.specs[model]:
-            self._dispatcher.report(spec.id, status)
+            self._hear(spec.id, status)
+
+    def _hear(self, replica_id: str, status: EngineStatus | None) -> None:
+        """Lanes of models that have left the config are the fleet's alone."""
+        model = self._models[replica_id]
+        lane = self._lanes[model]
+        if self._dispatcher.lanes.get(model) is lane:
+            self._dispatcher.report(replica_id, status)
+            return
+        for replica in lane.replicas:
+            if replica.id == replica_id:
+                lane.report(replica, status)
 
     async def _in_thread(self, work: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
         """Whoever is cancelled meanwhile still waits for its end, so that the next call comes
@@ -194,7 +272,7 @@ class Fleet:
             raise
 
     def _lane(self, model: str) -> Lane:
-        return self._dispatcher.lanes[model]
+        return self._lanes[model]
 
 
 def _first_error(replicas: Sequence[Replica]) -> tuple[str, str | None]:

@@ -73,6 +73,12 @@ class Forwarder:
         sweeper = Sweeper(self._open, first_token_timeout_s, stall_timeout_s, self._age)
         self._sweeping = asyncio.create_task(sweeper.run())
 
+    def change(self, retry: RetryConfig, fallback: FallbackConfig) -> None:
+        """For what is tried from now on."""
+        if retry != self._retry:
+            self._budgets.clear()
+        self._retry, self._fallback = retry, fallback
+
     def close(self) -> None:
         self._sweeping.cancel()
         self._pool.close()

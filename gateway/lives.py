@@ -13,6 +13,7 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict
 
+from common.config import Config
 from common.errors import BadRequestError
 from common.keep_alive import KeepAlive, KeepAliveValue
 from engines import registry
@@ -73,8 +74,14 @@ class Lives:
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
-        self._config = gateway.config
-        self._ollama = {each.model: each for each in served(self._config, os.environ)}
+
+    @property
+    def _config(self) -> Config:
+        return self._gateway.config
+
+    @property
+    def _ollama(self) -> Mapping[str, Served]:
+        return {each.model: each for each in served(self._config, os.environ)}
 
     def lane(self, name: str) -> Lane:
         """Raises ModelNotFoundError, with near names."""

@@ -55,6 +55,9 @@ class Metrics:
             buckets=_OVERHEAD_SECONDS,
             **names,
         )
+        self._applied = Counter(
+            "roundhouse_configs_applied", "Configs taken over while it ran.", **names
+        )
         self._decisions = Counter(
             "roundhouse_route_decisions",
             "Requests to `auto`, by what they were taken for and why that model was chosen.",
@@ -121,6 +124,9 @@ class Metrics:
         self._answer_child = lru_cache(1024)(self._requests.labels)
         self._model_children = lru_cache(256)(self._of_model)
         self._decision_child = lru_cache(1024)(self._decisions.labels)
+
+    def applied(self) -> None:
+        self._applied.inc()
 
     def answered(self, model: str, route: str, status: int) -> None:
         self._answer_child(model, route, str(status)).inc()

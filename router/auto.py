@@ -71,11 +71,7 @@ def wish_of(name: str, routing: Any = None) -> Wish:
     told = routing if isinstance(routing, dict) else {}
     if routing is not None and not isinstance(routing, dict):
         raise BadRequestError("routing must be an object", param="routing")
-    unknown = told.keys() - {"task", "strategy", "keep_alive"}
-    if unknown:
-        raise BadRequestError(
-            f"routing.{min(unknown)}: unknown; allowed: task, strategy, keep_alive", param="routing"
-        )
+    _refuse_unknown(told)
     return Wish(
         task=_one_of("task", told.get("task"), TASKS) or (asked if asked in TASKS else None),
         strategy=_one_of("strategy", told.get("strategy"), STRATEGIES)
@@ -102,6 +98,10 @@ class Auto:
         )
         # What the rules prepare at their first use is not to hold up the first request.
         classify(of_text("Hello. 안녕."), rules)
+
+    def goes_on_from(self, other: Auto) -> None:
+        """With its conversations."""
+        self._conversations = other._conversations
 
     def decide(
         self,
@@ -222,6 +222,20 @@ def _as_wished(verdict: Verdict, wish: Wish) -> Verdict:
         return verdict
     task = next(each for each in TASKS if each == wish.task)
     return replace(verdict, task=task, confidence=1.0, reason="the request names its task")
+
+
+def _refuse_unknown(told: Mapping[str, Any]) -> None:
+    """What only ensembles have may be there if it says no."""
+    off = {key for key in ("ensemble", "trace") if not told.get(key)}
+    unknown = told.keys() - off - {"task", "strategy", "keep_alive"}
+    if unknown & {"trace"}:
+        raise BadRequestError("routing.trace: only ensembles have one", param="routing")
+    if unknown:
+        raise BadRequestError(
+            f"routing.{min(unknown)}: unknown; allowed: task, strategy, keep_alive, and ensemble, "
+            "trace for ensembles",
+            param="routing",
+        )
 
 
 def _one_of(field: str, value: Any, allowed: Sequence[Any]) -> Any:

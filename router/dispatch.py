@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from common.config import Config
@@ -48,6 +48,39 @@ class Dispatcher:
         self._facts: dict[str, Facts] = {}
         self._learning: Learning | None = None
         self._auto = Auto(rules_of(config), config.router.strategy, config.router.conversations)
+
+    def become(self, fresh: Dispatcher, kept: Collection[str]) -> None:
+        """Another config, in one step for all who hold this dispatcher. `fresh` is made of it.
+
+        Models of `kept` keep their lanes, with all that waits and is in flight.
+        """
+        for name in kept:
+            self.lanes[name].set_limits(fresh.lanes[name], fresh._config.router.breaker)
+            if facts := self._facts.get(name):
+                fresh.profiles[name] = profile_of(fresh._config, name, facts)
+        self.lanes = {
+            name: self.lanes[name] if name in kept else lane for name, lane in fresh.lanes.items()
+        }
+        self.replicas = {r.id: r for lane in self.lanes.values() for r in lane.replicas}
+        self._facts = {name: facts for name, facts in self._facts.items() if name in kept}
+        self._routes = _routes(fresh._config, self.lanes)
+        self.profiles = fresh.profiles
+        if fresh._config.router.conversations == self._config.router.conversations:
+            fresh._auto.goes_on_from(self._auto)
+        fresh._auto.learning = self._learning
+        self._auto, self._config = fresh._auto, fresh._config
+
+    def refit(self, model: str, replicas: Sequence[Replica]) -> None:
+        """Other replicas for a model of which none is loaded; who waits for it gets one of them."""
+        lane = self.lanes[model]
+        for replica in lane.replicas:
+            self.replicas.pop(replica.id, None)
+        for replica in replicas:
+            replica.breaker.config = self._config.router.breaker
+            self.replicas[replica.id] = replica
+        lane.replicas = replicas
+        self._facts.pop(model, None)
+        self.profiles[model] = profile_of(self._config, model)
 
     def route(self, name: str | None) -> Route:
         """Raises ModelNotFoundError, with near names, or BadRequestError when none is given."""
@@ -111,7 +144,9 @@ class Dispatcher:
 
     def report(self, replica_id: str, status: EngineStatus | None) -> None:
         """A replica's own report, or None when it could not be had."""
-        replica = self.replicas[replica_id]
+        replica = self.replicas.get(replica_id)
+        if replica is None:  # of a model that has left the config
+            return
         facts = facts_of(status) if status else None
         if facts and facts != self._facts.get(replica.model):  # before it counts as ready
             self._facts[replica.model] = facts

@@ -132,6 +132,12 @@ class Lane:
         """What every replica that has told it can hold, in tokens."""
         return min((r.max_model_len for r in self.replicas if r.max_model_len), default=None)
 
+    def set_limits(self, like: Lane, breaker: BreakerConfig) -> None:
+        """Those of another lane, from now on."""
+        self._max_queued, self._queue_timeout_s = like._max_queued, like._queue_timeout_s
+        for replica in self.replicas:
+            replica.breaker.config = breaker
+
     async def lease(self, wait_s: float, keep_alive: KeepAlive | None = None) -> Lease | None:
         """Sees to it that the model is loaded, and stays for as long as the lease is not released.
 

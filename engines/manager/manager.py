@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from copy import copy
 from types import TracebackType
 from typing import Self
@@ -42,6 +42,7 @@ class Manager:
         tell: Callable[[Event], None] = lambda event: None,
     ) -> None:
         self._yard = Yard(models, budget, bounds or Bounds(), tell)
+        self._tell = tell
         self._engines = engines
         self._limits = limits or Limits()
         self._waiters: dict[Ticket, asyncio.Future[None]] = {}
@@ -91,6 +92,25 @@ class Manager:
         else:
             await self._wait(ticket, deadline_s)
         return Lease(ticket, self._loop.time() - arrived_at_s, self._release)
+
+    def change(
+        self,
+        models: Iterable[ManagedModel],
+        reload: Collection[str],
+        bounds: Bounds,
+    ) -> None:
+        """Other models from now on. Those not among them end; those of `reload` are loaded anew for
+        their next request; the rest only hear what is new of them."""
+        wanted = {model.name: model for model in models}
+        for name in set(self._yard.books.records) - set(wanted):
+            self._yard.remove(name)
+        for name, model in wanted.items():
+            if name in self._yard.books.records:
+                self._yard.replace(model, reload=name in reload)
+            else:
+                self._yard.add(model, self._tell)
+        self._yard.books.bounds = bounds
+        self._take_turn()
 
     def unload(self, model: str) -> None:
         """Makes it go when what is in flight has ended. Raises ModelNotFoundError."""

@@ -45,6 +45,8 @@ class Record:
     asked_at_s: float | None = None
     gap_s: float = inf  # between requests for it, the latest counting most
     cooldown: Cooldown | None = None
+    leaving: bool = False  # out of the config; forgotten when nothing of it is left
+    successor: ManagedModel | None = None  # what it is from its next load on
 
     def go(self, after: ModelState, now_s: float, reason: str) -> None:
         """Raises IllegalTransitionError."""

@@ -18,6 +18,8 @@ from engines.manager.record import Record
 from engines.manager.states import ModelState
 
 _SERVED = frozenset({ModelState.PULLING, ModelState.LOADING})
+_LOADED = frozenset({ModelState.READY, ModelState.SLEEPING})
+_AT_REST = frozenset({ModelState.ABSENT, ModelState.COLD, ModelState.FAILED})
 
 
 def grant(books: Books) -> bool:
@@ -36,6 +38,32 @@ def expire(books: Books, now_s: float) -> None:
     for record in books.records.values():
         if record.expires(now_s):
             books.drain(Victim(record.model.name), now_s, "keep_alive is over")
+
+
+def dismiss(books: Books, now_s: float) -> None:
+    """Models that leave or change are drained; those of which nothing is left go, or are new."""
+    for record in list(books.records.values()):
+        if not (record.leaving or record.successor) or record.working:
+            continue
+        if record.state in _LOADED or (record.held and _may_be_cleared(record, now_s)):
+            books.withdraw(record)
+            books.drain(Victim(record.model.name), now_s, "the config has changed")
+        elif record.state in _AT_REST and not record.held:
+            _renew(books, record, now_s)
+
+
+def _may_be_cleared(record: Record, now_s: float) -> bool:
+    return record.state is ModelState.FAILED and not record.cools(now_s)
+
+
+def _renew(books: Books, record: Record, now_s: float) -> None:
+    if record.leaving:
+        if not record.in_flight:
+            del books.records[record.model.name]
+    elif record.successor:
+        record.model, record.successor, record.cooldown = record.successor, None, None
+        if record.state is ModelState.FAILED:
+            record.go(ModelState.COLD, now_s, "the config has changed")
 
 
 def keep_promises_true(books: Books, now_s: float) -> None:

@@ -36,6 +36,8 @@ class Yard:
     def arrive(self, name: str, now_s: float, keep_alive: KeepAlive | None = None) -> Ticket:
         """A request. Raises ModelNotFoundError, UnavailableError, or why the last load failed."""
         record = self.record(name)
+        if record.leaving:
+            raise _removed(name)
         if record.state is ModelState.ABSENT:
             raise UnavailableError(f"{name} is not on this disk; pull it first")
         if record.cooldown and record.cools(now_s):
@@ -62,6 +64,24 @@ class Yard:
         record = self.record(name)
         if record.state in _LOADED and not record.promised:
             self.books.drain(Victim(name), now_s, "unload was asked for")
+
+    def add(self, model: ManagedModel, tell: Callable[[Event], None]) -> None:
+        self.books.records[model.name] = _record(model, tell)
+
+    def replace(self, model: ManagedModel, *, reload: bool) -> None:
+        """Another entry of that name: from now on, or after a drain and with the next load."""
+        record = self.record(model.name)
+        if reload or record.successor:
+            record.successor = model
+        else:
+            record.model = model
+
+    def remove(self, name: str) -> None:
+        """Who waits for it hears that it is gone; what is in flight ends first."""
+        record = self.record(name)
+        record.leaving, record.successor = True, None
+        self.books.withdraw(record)
+        self.books.refuse(self.books.line.take(name), _removed(name))
 
     def files(self, name: str, state: ModelState, now_s: float, reason: str) -> None:
         """Its files are being pulled (PULLING), are there (COLD), or are not (ABSENT, FAILED)."""
@@ -107,6 +127,7 @@ class Yard:
         """What is to be done since the last turn."""
         books = self.books
         schedule.grant(books)
+        schedule.dismiss(books, now_s)
         schedule.expire(books, now_s)
         schedule.keep_promises_true(books, now_s)
         while True:
@@ -137,6 +158,10 @@ class Yard:
             there = ", ".join(self.books.records)
             raise ModelNotFoundError(f"no model {name!r}; there are: {there}")
         return self.books.records[name]
+
+
+def _removed(name: str) -> ModelNotFoundError:
+    return ModelNotFoundError(f"model {name!r} has been removed from the config", param="model")
 
 
 def _record(model: ManagedModel, tell: Callable[[Event], None]) -> Record:

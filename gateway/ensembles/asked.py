@@ -82,7 +82,10 @@ def asked_of(body: bytes, path: str, known: Known) -> Asked | None:
 
 def _decoded(body: bytes) -> Json:
     """The envelope was read of it, so that it is known to be JSON."""
-    fields = msgspec.json.decode(body) if body else {}
+    try:
+        fields = msgspec.json.decode(body) if body else {}
+    except RecursionError:
+        raise BadRequestError("request body is nested too deep") from None
     if not isinstance(fields, dict):
         raise BadRequestError("request body must be an object")
     return fields
@@ -111,6 +114,9 @@ def _check(recipe: Recipe, surface: Surface, path: str, chat: Json) -> None:
             f"{path}: holds one answer, and {kind} gives several; use /v1/chat/completions",
             param="model",
         )
+    limit = chat.get("max_completion_tokens", chat.get("max_tokens"))
+    if isinstance(limit, int) and limit < 1:
+        raise BadRequestError("max_tokens: must be at least 1", param="max_tokens")
     if chat.get("tools") and kind in _NO_TOOLS:
         raise BadRequestError(
             f"tools: {kind} compares answers as text, and a call of a tool is none; name a model",

@@ -38,6 +38,7 @@ class Asking:
 
     async def __call__(self, member: Member, request: Request, meter: Meter) -> Answer:
         route = await self._find(member, request)
+        meter.model = route.lane.model
         self.departed_at = self.departed_at or time.perf_counter()
         if not self._sampling.in_one(route.lane.model, request):
             return await self._each(route, request, meter)

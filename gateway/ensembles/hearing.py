@@ -63,6 +63,7 @@ class Hearing:
     def __init__(self, meter: Meter, samples: int = 1) -> None:
         self.usage: Usage | None = None
         self.pieces: list[Json] = []
+        self.overran = False  # it said more than the meter allows
         self._meter = meter
         self._unfinished = samples
         self._samples: dict[int, _Sample] = {}
@@ -105,7 +106,7 @@ class Hearing:
         sample.logprobs += logprobs
         if says_something(delta):
             # A chunk is a token, as far as nobody tells better.
-            self._meter.heard(max(1, len(logprobs)))
+            self._count(max(1, len(logprobs)))
         if self._meter.final:
             self.pieces.append(choice)
         if choice.get("finish_reason"):
@@ -113,6 +114,11 @@ class Hearing:
             self._unfinished -= 1
             if self._unfinished > 0:  # after the last one comes the end, and with it the usage
                 self._meter.finished(sample.choice(index))
+
+    def _count(self, tokens: int) -> None:
+        self.overran = True
+        self._meter.heard(tokens)
+        self.overran = False
 
 
 def says_something(delta: Mapping[str, Any]) -> bool:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -60,7 +61,8 @@ class Inner:
         """Hears the whole answer. Raises RoundhouseError; cancelled, it hangs up."""
         client = _Client(hearing, say)
         exchange = self._exchange(route, msgspec.json.encode(body), client)
-        await self._forwarder.run(exchange, route.lane)
+        with suppress(_EnoughError):
+            await self._forwarder.run(exchange, route.lane)
         if client.error is not None:
             raise client.error
         if not client.ended:
@@ -146,7 +148,11 @@ class _Client:
         except (KeyError, TypeError, ValueError, AttributeError, IndexError):
             self.error = EngineError("its answer makes no sense")
         if self.error is not None:
-            raise self.error
+            raise _EnoughError("") if self._hearing.overran else self.error
+
+
+class _EnoughError(RoundhouseError):
+    """Ends an exchange that nothing is wrong with, so that no breaker counts it."""
 
 
 def _refusal(status: int, body: bytes) -> RoundhouseError:

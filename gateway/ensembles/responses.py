@@ -35,7 +35,8 @@ class ResponsesSurface:
             chat["max_tokens"] = body["max_output_tokens"]
         if wanted := _format(body.get("text")):
             chat["response_format"] = wanted
-        effort = (body.get("reasoning") or {}).get("effort")
+        reasoning = body.get("reasoning")
+        effort = reasoning.get("effort") if isinstance(reasoning, dict) else None
         return {**chat, "reasoning_effort": effort} if effort else chat
 
     def whole(self, frame: Frame, spoken: Spoken) -> Json:

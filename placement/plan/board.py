@@ -16,13 +16,15 @@ from placement.plan.sizing import Sizer
 
 @dataclass(frozen=True, eq=False)
 class Seat:
-    """One replica on its GPUs, which holds at least `least_bytes` of each."""
+    """One replica on its GPUs, which holds at least `least_bytes` of each, and `most_bytes` at most
+    where that is set."""
 
     demand: Demand
     index: int
     layout: Layout
     berths: tuple[Berth, ...]
     least_bytes: int
+    most_bytes: int | None
 
 
 class Board:
@@ -41,7 +43,7 @@ class Board:
         self._by_index = {berth.gpu.index: berth for berth in berths if berth.gpu}
         self._inventory = inventory
         self._calibration = calibration
-        self._sizes: dict[tuple[str, Layout, tuple[str, int]], int] = {}
+        self._sizers: dict[tuple[str, Layout, tuple[str, int]], Sizer] = {}
         self.seats: list[Seat] = []
         self.refused: list[tuple[Demand, int]] = []
 
@@ -55,18 +57,24 @@ class Board:
             placed = sum(self._place(demand, index, order) for index in range(wanted))
             if placed < wanted:
                 self.refused.append((demand, wanted - placed))
-        self._grow([demand for demand in demands if demand.replicas is None and not demand.gpus])
+        self._grow([d for d in demands if d.replicas is None and not d.gpus and not d.modest])
 
     def allotted_bytes(self, seat: Seat) -> int:
-        """Its least, and an equal part of what its fullest GPU has left over."""
-        return min(
-            seat.least_bytes + self.left(berth) // len(self._tenants(berth))
-            for berth in seat.berths
-        )
+        """Its least, and its part of what its fullest GPU has left over."""
+        return seat.least_bytes + min(self._part(seat, berth) for berth in seat.berths)
 
     def left(self, berth: Berth) -> int:
         """Bytes of a GPU that no replica needs."""
         return berth.budget_bytes - sum(seat.least_bytes for seat in self._tenants(berth))
+
+    def _part(self, seat: Seat, berth: Berth) -> int:
+        """Of what is left over: an equal one, and what others have no use for."""
+        left, tenants = self.left(berth), self._tenants(berth)
+        equal = left // len(tenants)
+        wishes = [t.most_bytes - t.least_bytes for t in tenants if t.most_bytes is not None]
+        if seat.most_bytes is not None:
+            return min(seat.most_bytes - seat.least_bytes, equal)
+        return (left - sum(min(each, equal) for each in wishes)) // (len(tenants) - len(wishes))
 
     def is_shared(self, seat: Seat) -> bool:
         return any(len(self._tenants(berth)) > 1 for berth in seat.berths)
@@ -93,7 +101,9 @@ class Board:
 
     def _urgency(self, demand: Demand) -> tuple[bool, int]:
         """Models with GPUs by name first, then the largest."""
-        size = self._least(demand, Layout(1, 1), self._berths[0]) if self._berths else 0
+        size = 0
+        if self._berths:
+            size = self._sizer(demand, Layout(1, 1), self._berths[0]).least_bytes
         return (demand.gpus is None, -size)
 
     def _place(self, demand: Demand, index: int, order: Sequence[Layout]) -> bool:
@@ -110,10 +120,11 @@ class Board:
         return False
 
     def _seat(self, demand: Demand, index: int, layout: Layout, chosen: Sequence[Berth]) -> bool:
-        least = self._least(demand, layout, chosen[0])
+        sizer = self._sizer(demand, layout, chosen[0])
+        least = sizer.least_bytes
         if any(self.left(berth) < least for berth in chosen):
             return False
-        self.seats.append(Seat(demand, index, layout, tuple(chosen), least))
+        self.seats.append(Seat(demand, index, layout, tuple(chosen), least, sizer.most_bytes))
         return True
 
     def _grow(self, demands: Sequence[Demand]) -> None:
@@ -146,11 +157,11 @@ class Board:
     def _tenants(self, berth: Berth) -> list[Seat]:
         return [seat for seat in self.seats if berth in seat.berths]
 
-    def _least(self, demand: Demand, layout: Layout, berth: Berth) -> int:
+    def _sizer(self, demand: Demand, layout: Layout, berth: Berth) -> Sizer:
         key = (demand.model, layout, berth.kind)
-        if key not in self._sizes:
-            self._sizes[key] = Sizer(demand, layout, berth, self._calibration).least_bytes
-        return self._sizes[key]
+        if key not in self._sizers:
+            self._sizers[key] = Sizer(demand, layout, berth, self._calibration)
+        return self._sizers[key]
 
 
 def _preference(demand: Demand, ranked: Sequence[Option], share: int) -> list[Layout]:

@@ -33,7 +33,9 @@ class Demand:
 
     `settings` holds what the engine is told anyway; its tp and pp do not count, its max_model_len
     is None when the plan may shorten the context. `gpus` are indices
-    of the inventory, in order, replica by replica.
+    of the inventory, in order, replica by replica. `modest`: it takes the KV cache that it needs
+    for a few requests, and no more GPUs than it must, so that the rest is left to others.
+    `kv_by_context`: its KV cache in bytes is so many whole contexts, and shrinks with them.
     """
 
     model: str
@@ -42,6 +44,8 @@ class Demand:
     layout: Layout | None = None
     replicas: int | None = None
     gpus: tuple[int, ...] | None = None
+    modest: bool = False
+    kv_by_context: bool = False
 
 
 def misfit(facts: ModelFacts, layout: Layout) -> str | None:

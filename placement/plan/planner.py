@@ -67,7 +67,11 @@ def _placement(
     calibration: Calibration | None,
     beside: Mapping[str, int],
 ) -> Placement:
-    is_shared = board.is_shared(seat) or any(beside.get(berth.id) for berth in seat.berths)
+    is_shared = (
+        board.is_shared(seat)
+        or seat.demand.modest
+        or any(beside.get(berth.id) for berth in seat.berths)
+    )
     sizer = Sizer(seat.demand, seat.layout, seat.berths[0], calibration)
     allotted = board.allotted_bytes(seat)
     footprint = sizer.settle(allotted, shared=is_shared)

@@ -80,10 +80,7 @@ def _changes(
     settings = demand.settings
     for length in _CONTEXTS:
         if settings.max_model_len and length < settings.max_model_len:
-            yield (
-                f"max_model_len: {length}",
-                replace(demand, settings=replace(settings, max_model_len=length)),
-            )
+            yield f"max_model_len: {length}", _shortened(demand, length)
     for n_seqs in (64, 16):
         if (settings.max_num_seqs or 1024) > n_seqs:
             yield (
@@ -109,6 +106,16 @@ def _changes(
             )
         facts = replace(demand.facts, quantization=_FOUR_BIT, stored=None)
         yield "a 4-bit checkpoint of it (AWQ, GPTQ)", replace(demand, facts=facts)
+
+
+def _shortened(demand: Demand, length: int) -> Demand:
+    settings = demand.settings
+    kv_bytes = settings.kv_cache_bytes
+    if demand.kv_by_context and kv_bytes is not None and settings.max_model_len:
+        kv_bytes = kv_bytes * length // settings.max_model_len
+    return replace(
+        demand, settings=replace(settings, max_model_len=length, kv_cache_bytes=kv_bytes)
+    )
 
 
 def _fitting(demand: Demand, places: Sequence[Berth], calibration: Calibration | None) -> str:

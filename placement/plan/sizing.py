@@ -1,21 +1,23 @@
-"""How large one replica is: the least bytes of a GPU that it can live with, and what it makes of
-those that it is given."""
+"""How large one replica is: the least bytes of a GPU that it can live with, the most that it has a
+use for, and what it makes of those that it is given."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 from placement.footprint import kv
 from placement.footprint.estimate import estimate, graphs_in_budget
 from placement.footprint.overheads import context_bytes, headroom_bytes, warm_up_bytes
-from placement.footprint.settings import Calibration, Device, Footprint, Settings
+from placement.footprint.settings import Calibration, Device, Footprint, Settings, Term
 from placement.models.facts import ModelFacts
 from placement.plan.berths import Berth
 from placement.plan.demand import Demand, Layout
 
 # A replica whose context the plan may shorten is not worth a place with less than this.
 _LEAST_CONTEXT_TOKENS = 8192
+_MODEST_REQUESTS = 4  # at once and of the least context, or of the one that is asked for
 _CONTEXT_STEP_TOKENS = 256
 _SHARE_STEP = 0.001
 
@@ -31,12 +33,21 @@ class Sizer:
 
     @cached_property
     def least_bytes(self) -> int:
-        """On each of its GPUs, everything included, for one request of the least context."""
-        settings = replace(self._settings, max_model_len=self._least_context)
-        one_request = kv.needed_bytes(self.demand.facts, settings, self._device)
-        rounding = int(_SHARE_STEP * self._device.total_bytes)
-        inside = self._inside_bytes(settings)
-        return self._outside_bytes(settings) + inside + one_request + rounding
+        """On each of its GPUs, everything included, with the KV cache in bytes that the engine is
+        told, or for one request of the least context."""
+        told = self.demand.settings.kv_cache_bytes
+        return self._bytes(self._request_bytes if told is None else told)
+
+    @cached_property
+    def most_bytes(self) -> int | None:
+        """None: a larger KV cache is always of use."""
+        settings = self.demand.settings
+        if settings.kv_cache_bytes is not None:
+            return self.least_bytes
+        if not self.demand.modest or settings.gpu_memory_utilization is not None:
+            return None
+        at_once = min(_MODEST_REQUESTS, settings.max_num_seqs or _MODEST_REQUESTS)
+        return self._bytes(at_once * self._request_bytes)
 
     def settle(self, allotted_bytes: int, *, shared: bool = False) -> Footprint:
         """The footprint with `allotted_bytes` of each GPU, which has other tenants if `shared`.
@@ -53,6 +64,20 @@ class Sizer:
             settings = replace(settings, kv_cache_bytes=max(1, allotted_bytes - taken))
         return longest_context(self.demand.facts, settings, device, self.calibration)
 
+    def _bytes(self, kv_cache_bytes: int) -> int:
+        settings = self._least_settings
+        rounding = int(_SHARE_STEP * self._device.total_bytes)
+        inside = self._inside_bytes(settings)
+        return self._outside_bytes(settings) + inside + kv_cache_bytes + rounding
+
+    @property
+    def _request_bytes(self) -> int:
+        return kv.needed_bytes(self.demand.facts, self._least_settings, self._device)
+
+    @property
+    def _least_settings(self) -> Settings:
+        return replace(self._settings, max_model_len=self._least_context)
+
     @property
     def _settings(self) -> Settings:
         return replace(self.demand.settings, tp=self.layout.tp, pp=self.layout.pp)
@@ -68,10 +93,13 @@ class Sizer:
 
     @cached_property
     def _terms(self) -> dict[str, int]:
-        """Which of them there are depends on the context's length as little as their sizes do."""
-        settings = replace(self._settings, max_model_len=self._least_context)
-        footprint = estimate(self.demand.facts, settings, self._device, self.calibration)
-        return {term.name: term.n_bytes for term in footprint.terms}
+        """Of the pipeline rank that has most. Which of them there are depends on the context's
+        length as little as their sizes do."""
+        footprint = estimate(
+            self.demand.facts, self._least_settings, self._device, self.calibration
+        )
+        terms = max((rank.terms for rank in footprint.ranks), key=_total)
+        return {term.name: term.n_bytes for term in terms}
 
     def _inside_bytes(self, settings: Settings) -> int:
         """What the engine takes of its share beside the KV cache, the margin included."""
@@ -92,6 +120,10 @@ class Sizer:
         share = (allotted_bytes - self._outside_bytes(self._settings)) / self._device.total_bytes
         steps = max(1, int(share / _SHARE_STEP))
         return replace(self._settings, gpu_memory_utilization=round(steps * _SHARE_STEP, 3))
+
+
+def _total(terms: Sequence[Term]) -> int:
+    return sum(term.n_bytes for term in terms)
 
 
 def longest_context(

@@ -1,8 +1,8 @@
 """Models that do not all fit at once: who stays, and who takes turns with whom. Pure.
 
-While all fit they are planned together. Else the pinned ones come first, then the others in the
-config's order for as long as there is room; each of the rest gets a plan of its own, in place of as
-few of the others as need be.
+While all fit they are planned together. Else the pinned ones come first, and leave what they do not
+need; then the others in the config's order for as long as there is room; each of the rest gets a
+plan of its own, in place of as few of the others as need be.
 """
 
 from __future__ import annotations
@@ -43,6 +43,12 @@ class Timetable:
     def placements(self) -> tuple[Placement, ...]:
         return (*self.together.placements, *(p for g in self.guests for p in g.placements))
 
+    @property
+    def cores_each(self) -> int | None:
+        """Physical cores of each replica, of those that run at once; None where it has all."""
+        n_replicas, cores = len(self.together.placements), self.together.inventory.cpu.cores
+        return max(1, len(cores) // n_replicas) if n_replicas > 1 and cores else None
+
     def guest_lines(self) -> list[str]:
         """For people."""
         return [
@@ -67,20 +73,43 @@ def timetable(
     made = make(demands, {})
     if not made.refusals:
         return Timetable(made)
+    demands = [replace(demand, modest=demand.model in pinned) for demand in demands]
     together, rest = _together(demands, make, pinned, last)
     if together.refusals:  # pinned ones: nobody can make room for them
         return Timetable(together, refusals=together.refusals)
     guests: list[Guest] = []
     refusals: list[Refusal] = []
     for demand in rest:
-        found = _beside(demand, make, together, pinned, guests)
+        found = beside(demand, make, together, pinned, guests)
         if isinstance(found, Guest):
             guests.append(found)
         else:
             refusals.extend(found)
     if not guests and not pinned:
         return Timetable(made, refusals=made.refusals)
+    alone = _undisturbed(together, guests, pinned)
+    if alone:
+        placed = {each.model for each in together.placements}
+        together = make([_generous(d, alone) for d in demands if d.model in placed], {})
     return Timetable(together, tuple(guests), tuple(refusals))
+
+
+def _undisturbed(
+    together: Plan, guests: Sequence[Guest], pinned: Collection[str]
+) -> frozenset[str]:
+    """Pinned models that have their GPUs to themselves, or with others of the kind."""
+    placements = (*together.placements, *(p for guest in guests for p in guest.placements))
+    others = {b.id for p in placements if p.model not in pinned for b in p.berths}
+    stay = [p for p in together.placements if p.model in pinned]
+    disturbed = {p.model for p in stay if any(b.id in others for b in p.berths)}
+    return frozenset(p.model for p in stay) - disturbed
+
+
+def _generous(demand: Demand, alone: Collection[str]) -> Demand:
+    """With all that its GPUs have, but on no more of them, since guests count on the others."""
+    if demand.model not in alone:
+        return demand
+    return replace(demand, modest=False, replicas=demand.replicas or 1)
 
 
 def _together(
@@ -102,14 +131,14 @@ def _together(
     return plan, rest
 
 
-def _beside(
+def beside(
     demand: Demand, make: Make, together: Plan, pinned: Collection[str], guests: Sequence[Guest]
 ) -> Guest | Sequence[Refusal]:
     """The model in place of as few as need be, of those that make room for the fewest already."""
     refusals: Sequence[Refusal] = ()
     for gone in _who_may_go(together, pinned, guests):
         staying = [p for p in together.placements if p.model not in gone]
-        plan = make([demand], _taken(staying))
+        plan = make([demand], taken(staying))
         if not plan.refusals:
             return Guest(demand.model, plan.placements, gone)
         refusals = plan.refusals
@@ -131,7 +160,7 @@ def _who_may_go(
         yield ()
 
 
-def _taken(placements: Sequence[Placement]) -> Mapping[str, int]:
+def taken(placements: Sequence[Placement]) -> Mapping[str, int]:
     taken: Counter[str] = Counter()
     for placed in placements:
         for berth in placed.berths:

@@ -155,6 +155,7 @@ class Meter:
         self.final = final  # the text may go to the client as it comes
         self.said = False  # to be set once some of it has
         self.prompt_tokens: int | None = None  # to be set where it is told
+        self.model = ""  # who is asked really; to be set once that is known
         self.output_tokens = 0
         self._allowance = allowance
         self._on_choice = on_choice

@@ -99,7 +99,7 @@ class Calls:
             samples=grant.request.samples,
             prompt_tokens=usage.prompt_tokens if usage else estimate,
             output_tokens=usage.output_tokens if usage else meter.output_tokens,
-            model=(answer.model if answer else "") or call.member.model,
+            model=(answer.model if answer else "") or meter.model or call.member.model,
             replica=answer.replica if answer else None,
             cost_usd=answer.cost_usd if answer else None,
             error=str(record.error) if record.error else None,

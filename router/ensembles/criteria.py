@@ -21,7 +21,7 @@ _ASKED = (
 )
 _AS_JSON = (
     'Reply with nothing but a JSON object that has a key for each criterion: "NAME": {"reason": '
-    '"what is wrong, and where", "pass": true or false}. Write reasons in the language of the '
+    '"...", "pass": true or false}. A reason says what is wrong, and where, in the language of the '
     "question."
 )
 _AS_LINES = (

@@ -7,10 +7,12 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
 from router.ensembles.ask import Request
+from router.ensembles.best_of import best_of
 from router.ensembles.cascade import cascade
 from router.ensembles.chain import chain
 from router.ensembles.compare import compare
 from router.ensembles.decompose import decompose
+from router.ensembles.fuse import fuse
 from router.ensembles.run import Outcome, Run
 from router.ensembles.verify import verify
 from router.ensembles.vote import vote
@@ -21,6 +23,8 @@ KINDS: Mapping[str, Kind] = {
     "vote": vote,
     "cascade": cascade,
     "compare": compare,
+    "fuse": fuse,
+    "best_of": best_of,
     "verify": verify,
     "decompose": decompose,
     "chain": chain,

@@ -16,12 +16,13 @@ _ASKED = (
     "names, figures and texts that it needs. Their answers together must be enough to answer the "
     "whole. Write them in the language of the question. {how} {none}"
 )
+# What is shown of the form is dots: a small model repeats it, and twice the same is no plan.
 _AS_JSON = (
-    'Reply with nothing but a JSON object: {"questions": ["first question", "second question"]}.',
+    'Reply with nothing but a JSON object: {"questions": ["...", "..."]}.',
     "Where splitting would not help, leave the list empty.",
 )
 _AS_LINES = (
-    "Reply with one numbered line for each question, such as 1. FIRST QUESTION, and nothing else.",
+    "Reply with one numbered line for each question, 1. ... and so on, and nothing else.",
     "Where splitting would not help, reply with the word NONE.",
 )
 _WRITE = (

@@ -7,7 +7,7 @@ Every task belongs to a TaskGroup; when a run is cancelled, all its calls are.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -23,8 +23,9 @@ from router.ensembles.trace import Trace
 
 # Told as answers come: the phase, how many answers are there, how many are planned.
 Progress = Callable[[str, int, int], None]
-# Nothing that may still come changes the outcome: the rest is cancelled.
-Settled = Callable[[Panel], bool]
+# Nothing that may still come changes the outcome: the rest is cancelled. It may take its time to
+# find out, but not past the deadline.
+Settled = Callable[[Panel], bool | Awaitable[bool]]
 _Spec = TypeVar("_Spec", bound=EnsembleSection)
 
 
@@ -186,17 +187,20 @@ class Run:
             panel, now = board.panel(), self._clock()
             if self._progress:
                 self._progress(phase, len(panel.voices), panel.planned)
-            if is_done(panel, rule, settled, past_soft=now >= soft_at):
+            if await is_done(panel, rule, settled, past_soft=now >= soft_at):
                 return panel
             if now >= self.hard_at:
                 return board.panel(is_late=True)
             await board.news(soft_at if now < soft_at else self.hard_at)
 
 
-def is_done(panel: Panel, rule: Rule, settled: Settled | None, *, past_soft: bool) -> bool:
+async def is_done(panel: Panel, rule: Rule, settled: Settled | None, *, past_soft: bool) -> bool:
     if verdict(rule, panel.standing, past_soft=past_soft) is not Verdict.WAIT:
         return True
-    return settled is not None and len(panel.voices) >= rule.quorum and settled(panel)
+    if settled is None or len(panel.voices) < rule.quorum:
+        return False
+    told = settled(panel)
+    return told if isinstance(told, bool) else await told
 
 
 def turns(calls: Sequence[Call]) -> list[list[int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,11 @@ def test_ensembles_are_compared_with_the_best_single_model() -> None:
     assert len(found.figures) == len(WAYS)
 
 
-async def test_it_asks_over_http(tmp_path: Path) -> None:
+def test_it_asks_over_http() -> None:
+    asyncio.run(_asks_over_http())
+
+
+async def _asks_over_http() -> None:
     seen: list[dict[str, Any]] = []
 
     async def answer(request: web.Request) -> web.Response:

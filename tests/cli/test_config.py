@@ -113,6 +113,8 @@ def test_without_a_file_the_default_is_shown(
             "quality": {},
             "source": "embedded:smollm2",
             "placement": "auto",
+            "load": "start",
+            "pinned": False,
             "max_model_len": "auto",
             "dtype": "auto",
             "aliases": [],

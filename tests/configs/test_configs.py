@@ -22,6 +22,7 @@ from common.config import (
 )
 from common.ensemble_section import BudgetConfig, EnsembleLimits
 from common.ensembles_config import CascadeConfig, CompareConfig, VoteConfig
+from common.ensembles_judged import BestOfConfig, CheckConfig, FuseConfig
 from common.remote_config import PriceConfig, RemoteConfig
 from engines import registry
 
@@ -58,6 +59,9 @@ def test_the_schema_beside_them_is_that_of_the_code() -> None:
         (VoteConfig, ("ensembles", "five")),
         (CascadeConfig, ("ensembles", "frugal")),
         (CompareConfig, ("ensembles", "both")),
+        (FuseConfig, ("ensembles", "council")),
+        (BestOfConfig, ("ensembles", "tested")),
+        (CheckConfig, ("ensembles", "tested", "check")),
         (BudgetConfig, ("ensembles", "frugal", "budget")),
     ],
 )

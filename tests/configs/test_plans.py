@@ -122,8 +122,9 @@ def facts_in(folder: Path, source: str) -> ModelFacts:
 
 def demand(name: str, model: ModelConfig, engine: str, known: ModelFacts) -> Demand:
     made = registry.OWNED[engine].demand(name, model, known)
-    version = VLLM if engine == "vllm" else None
-    return replace(made, settings=replace(made.settings, vllm_version=version))
+    if engine != "vllm":
+        return made
+    return replace(made, settings=replace(made.settings, vllm_version=VLLM))
 
 
 def planned(config: Config, inventory: Inventory, facts: Callable[[str], ModelFacts]) -> Timetable:
@@ -213,19 +214,25 @@ def test_a_mac_of_36_gb_holds_one_model_of_32_billion(
 def test_with_a_higher_limit_the_mac_has_room_for_embeddings(
     facts: Callable[[str], ModelFacts],
 ) -> None:
-    """As the comment in its config says; and without it, that there is none."""
+    """As the comment in its config says, pinned beside those that take turns; and without it, that
+    there is none."""
     text = (CONFIGS / "m3-pro-36gb.yaml").read_text()
     assert "iogpu.wired_limit_mb=28672" in text
     config = load("m3-pro-36gb")
     entry = {
         "source": "Qwen/Qwen3-Embedding-0.6B-GGUF:Q8_0",
         "max_model_len": 2048,
+        "pinned": True,
         "engine_args": {"n_parallel": 1, "embedding": True},
     }
     both = {**config.models, "embedding": ModelConfig.model_validate(entry)}
     config = config.model_copy(update={"models": both})
-    names = {
-        limit: {p.model for p in planned(config, mac(limit), facts).together.placements}
-        for limit in (0, 28672)
+    assert {r.model for r in planned(config, mac(), facts).refusals} == set(config.models) - {
+        "embedding"
     }
-    assert names == {0: {"general"}, 28672: {"general", "embedding"}}
+    found = planned(config, mac(28672), facts)
+    assert not found.refusals
+    assert {p.model for p in found.together.placements} == {"general", "embedding"}
+    turns = {guest.model: guest.instead_of for guest in found.guests}
+    assert turns == {"coder": ("general",), "reasoner": ("general",)}
+    assert all(placed.footprint.fits for placed in found.placements)

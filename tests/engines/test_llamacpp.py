@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,36 +11,19 @@ from typing import Any
 import psutil
 import pytest
 
-from engines.llamacpp import EXIT_ENGINE_DEAD, environment
+from engines.base import ReplicaSpec
+from engines.llamacpp import EXIT_ENGINE_DEAD, LlamaCppEngine, environment
+from tests.engines.lives import TOKEN, lived, program
 from tests.engines.specs import spec_of
 
-ROOT = Path(__file__).resolve().parents[2]
-FAKE = ROOT / "tests" / "fakes" / "xllamacpp"
-TOKEN = "a-token-of-the-replica"
-PROGRAM = """
-import json, os, sys, time, urllib.request
-from pathlib import Path
-from common.logs import redirect_output
-from engines.base import ReplicaSpec
-from engines.llamacpp import LlamaCppEngine
-
-out = os.fdopen(os.dup(1), "w")
-def tell(*words): print(*words, sep=" | ", file=out, flush=True)
-spec = ReplicaSpec(**json.loads(sys.argv[1]))
-redirect_output(Path(spec.log_path))
-engine = LlamaCppEngine(spec)
-engine.start()
-status = engine.status()
-while status.state not in ("ready", "failed"):
-    time.sleep(0.002)
-    status = engine.status()
-tell(status.state, status.error or "", status.error_code or "", status.max_model_len or "",
-     status.kv_tokens or "", engine._process.pid if engine._process else "")
+PROGRAM = program(
+    "engines.llamacpp.LlamaCppEngine",
+    """
 if status.url:
     tell(status.url)
     request = urllib.request.Request(
         status.url + "/given", headers={"Authorization": "Bearer " + spec.token})
-    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request) as answer:
+    with open_(request) as answer:
         tell(answer.read().decode())
 if sys.argv[2:] == ["stay"]:
     deadline = time.monotonic() + 10
@@ -53,9 +34,8 @@ if sys.argv[2:] == ["stay"]:
         time.sleep(0.002)
 if sys.argv[2:] == ["vanish"]:
     os._exit(9)
-engine.stop()
-tell("stopped")
-"""
+""",
+)
 Run = Callable[..., tuple[int, list[str], str]]
 
 
@@ -69,14 +49,8 @@ def run(tmp_path: Path) -> Run:
         spec = spec_of(
             engine="llamacpp", source=str(model), log_path=str(log), token=TOKEN, **given
         )
-        done = subprocess.run(
-            [sys.executable, "-c", PROGRAM, json.dumps(spec), *words],
-            capture_output=True,
-            text=True,
-            env={"PYTHONPATH": f"{FAKE}:{ROOT}", "PATH": ""} | ({"FAKE_CUDA": "1"} if cuda else {}),
-            timeout=60,
-        )
-        return done.returncode, done.stdout.splitlines(), log.read_text() + done.stderr
+        variables = {"FAKE_CUDA": "1"} if cuda else {}
+        return lived(PROGRAM, spec, *words, fake="xllamacpp", variables=variables)
 
     return start
 
@@ -156,9 +130,18 @@ def test_a_load_that_never_ends_ends_the_process(run: Run) -> None:
     assert "roundhouse: not ready within load_timeout (1 s); leaving" in log
 
 
-def test_only_the_planned_gpus_are_seen() -> None:
-    from engines.base import ReplicaSpec
+def test_no_server_starts_once_it_is_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped while it waited for room, say; nobody would end that server."""
+    engine = LlamaCppEngine(ReplicaSpec(**spec_of(log_path=str(tmp_path / "log"))))
+    monkeypatch.setattr(engine, "_wait_for_room", engine.stop)
+    monkeypatch.setattr(engine, "_spawn", lambda: pytest.fail("a server was started"))
+    engine._run()
+    assert engine.status().state == "loading"
 
+
+def test_only_the_planned_gpus_are_seen() -> None:
     assert environment(ReplicaSpec(**spec_of()))["CUDA_VISIBLE_DEVICES"] == ""
     two = ReplicaSpec(**spec_of(gpu_ids=("2", "3")))
     assert environment(two)["CUDA_VISIBLE_DEVICES"] == "2,3"

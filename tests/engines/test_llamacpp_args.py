@@ -45,6 +45,15 @@ def test_threads_are_the_cores_of_the_plan() -> None:
     assert parameters(asked)["cpuparams.n_threads"] == 2
 
 
+def test_without_cores_of_its_own_its_threads_are_a_share_of_them() -> None:
+    told = parameters(spec(on_cpu=False, gpu_ids=("0",), n_threads=5))
+    assert (told["cpuparams.n_threads"], told["cpuparams_batch.n_threads"]) == (5, 5)
+    own = {"n_threads": 8, "n_threads_batch": 16}
+    told = parameters(spec(on_cpu=False, gpu_ids=("0",), n_threads=5, engine_args=own))
+    assert (told["cpuparams.n_threads"], told["cpuparams_batch.n_threads"]) == (8, 16)
+    assert parameters(spec(cpu_ids=((1, 2),), n_threads=5))["cpuparams.n_threads"] == 2
+
+
 def test_it_listens_on_loopback_with_the_replicas_token() -> None:
     told = parameters(spec(token="secret-token"))
     assert (told["hostnames"], told["port"]) == (["127.0.0.1"], 0)
@@ -69,7 +78,7 @@ def test_what_is_known_passes() -> None:
         ({"n_parallel": "many"}, "'many' is no int"),
         ({"n_parallel": True}, "True is no int"),
         ({"warmup": 1}, "1 is no bool"),
-        ({"n_parallel": 0}, "n_parallel: must be 1 or more"),
+        ({"n_parallel": 0}, "n_parallel: must be 1 or more, not 0"),
     ],
 )
 def test_what_cannot_be_is_told(arguments: dict[str, Any], said: str) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,31 +12,12 @@ import pytest
 
 from engines.child import EXIT_ENGINE_DEAD
 from engines.mlx import cause
+from tests.engines.lives import TOKEN, lived, program
 from tests.engines.specs import spec_of
 
-ROOT = Path(__file__).resolve().parents[2]
-FAKE = ROOT / "tests" / "fakes" / "mlx"
-TOKEN = "a-token-of-the-replica"
-# Asks for each prompt of the command line once the engine is ready.
-PROGRAM = """
-import json, os, sys, time, urllib.error, urllib.request
-from pathlib import Path
-from common.logs import redirect_output
-from engines.base import ReplicaSpec
-from engines.mlx import MlxEngine
-
-out = os.fdopen(os.dup(1), "w")
-def tell(*words): print(*words, sep=" | ", file=out, flush=True)
-spec = ReplicaSpec(**json.loads(sys.argv[1]))
-redirect_output(Path(spec.log_path))
-engine = MlxEngine(spec)
-engine.start()
-while engine.status().state not in ("ready", "failed"):
-    time.sleep(0.002)
-status = engine.status()
-tell(status.state, status.error or "", status.error_code or "", status.max_model_len or "",
-     status.kv_tokens or "", engine._process.pid if engine._process else "")
-open_ = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
+PROGRAM = program(
+    "engines.mlx.MlxEngine",
+    """
 for asked in json.loads(sys.argv[2]):
     request = urllib.request.Request(status.url + asked["path"], headers={
         "Authorization": "Bearer " + asked.get("token", spec.token)})
@@ -55,9 +34,8 @@ if sys.argv[3:] == ["counted"]:
     while not engine.status().prefix_queries:
         time.sleep(0.05)
     tell(engine.status().prefix_queries, engine.status().prefix_hits)
-engine.stop()
-tell("stopped")
-"""
+""",
+)
 Run = Callable[..., tuple[int, list[str], str]]
 
 
@@ -75,14 +53,7 @@ def run(tmp_path: Path) -> Run:
     ) -> Any:
         (tmp_path / "mode").write_text(mode)
         spec = spec_of(engine="mlx", source=str(tmp_path), log_path=str(log), token=TOKEN, **given)
-        done = subprocess.run(
-            [sys.executable, "-c", PROGRAM, json.dumps(spec), json.dumps(asked), then],
-            capture_output=True,
-            text=True,
-            env={"PYTHONPATH": f"{FAKE}:{ROOT}", "PATH": "", **(variables or {})},
-            timeout=60,
-        )
-        return done.returncode, done.stdout.splitlines(), log.read_text() + done.stderr
+        return lived(PROGRAM, spec, json.dumps(asked), then, fake="mlx", variables=variables or {})
 
     return start
 

@@ -87,7 +87,7 @@ def test_what_is_known_passes() -> None:
         ({"draft_model": "x"}, "is set by Roundhouse; use nothing: no plan counts"),
         ({"kv_bits": "8"}, "'8' is no int"),
         ({"temp": True}, "True is no float"),
-        ({"decode_concurrency": 0}, "decode_concurrency: must be 1 or more"),
+        ({"decode_concurrency": 0}, "decode_concurrency: must be 1 or more, not 0"),
     ],
 )
 def test_what_cannot_be_is_told(arguments: dict[str, Any], said: str) -> None:

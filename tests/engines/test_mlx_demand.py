@@ -72,7 +72,7 @@ def test_gguf_files_are_not_for_mlx() -> None:
 
 
 def test_a_mac_holds_within_what_macos_lends_its_gpu() -> None:
-    asked = demand("m", entry(max_model_len=8192), FACTS)
+    asked = demand("m", entry(max_model_len=4096), FACTS)
     made = planner.make([asked], mac(), reserve_bytes=GIB)
     (placed,) = made.placements
     assert placed.gpu_ids == ("0",)
@@ -83,7 +83,7 @@ def test_a_mac_holds_within_what_macos_lends_its_gpu() -> None:
 
 def test_a_mac_is_not_asked_for_nvidias_driver() -> None:
     """Nothing tells what is free of a memory that is shared, and NVML knows no such GPU."""
-    asked = demand("m", entry(max_model_len=8192), FACTS)
+    asked = demand("m", entry(max_model_len=4096), FACTS)
     (placed,) = planner.make([asked], mac(), reserve_bytes=GIB).placements
     given = spec_of(gpu_ids=placed.gpu_ids, footprint=placed.footprint, on_cpu=False)
     engine = MlxEngine(ReplicaSpec(**given))
@@ -92,14 +92,14 @@ def test_a_mac_is_not_asked_for_nvidias_driver() -> None:
 
 
 def test_what_is_too_large_for_a_mac_is_refused_unless_its_limit_is_raised() -> None:
-    asked = demand("m", entry(max_model_len=8192), llama(11))
+    asked = demand("m", entry(max_model_len=4096), llama(11))
     assert planner.make([asked], mac(), reserve_bytes=GIB).refusals
     raised = mac(**{"iogpu.wired_limit_mb": "32768"})
     assert not planner.make([asked], raised, reserve_bytes=GIB).refusals
 
 
 def test_two_that_fit_alone_may_not_fit_together() -> None:
-    two = [demand(name, entry(max_model_len=8192), FACTS) for name in ("a", "b")]
+    two = [demand(name, entry(max_model_len=4096), FACTS) for name in ("a", "b")]
     made = planner.make(two, mac(), reserve_bytes=GIB)
     assert [placed.model for placed in made.placements] == ["a"]
     assert [refusal.model for refusal in made.refusals] == ["b"]

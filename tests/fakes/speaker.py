@@ -78,7 +78,9 @@ class Connection(engine.Connection):
             self.stream(engine.spoiled(play, fault), rule.delay_s)
         else:
             answer = json_response(whole(body, texts))
-            self.later(rule.delay_s, lambda: self.send(answer, fault))
+            rate = speaker.settings.token_rate
+            said_s = len(play.tokens) / rate if rate else 0.0
+            self.later(rule.delay_s + said_s, lambda: self.send(answer, fault))
 
 
 def last_text(body: JsonObject) -> str:

@@ -92,6 +92,11 @@ class ManagedHouse(House):
 
     def keeper(self, config: Config) -> Keeper:
         self.managed = [n for n in config.models if config.engine_of(n) == "llamacpp"]
+        specs = [spec_of(config, name) for name in self.managed]
+        return Keeper(config, self.roster(config), specs, self.shed, self.dispatcher)
+
+    def roster(self, config: Config) -> Roster:
+        managed = [n for n in config.models if config.engine_of(n) == "llamacpp"]
         models = [
             ManagedModel(
                 name,
@@ -99,16 +104,14 @@ class ManagedHouse(House):
                 keep_alive=config.keep_alive_of(name),
                 pinned=config.models[name].pinned,
             )
-            for name in self.managed
+            for name in managed
         ]
         preload = [
             name
-            for name in self.managed
+            for name in managed
             if name not in self._on_demand and config.models[name].load == "start"
         ]
-        roster = Roster(tuple(models), {"ram": self._room * LOADED_BYTES}, tuple(preload))
-        specs = [_spec(config, name) for name in self.managed]
-        return Keeper(config, roster, specs, self.shed, self.dispatcher)
+        return Roster(tuple(models), {"ram": self._room * LOADED_BYTES}, tuple(preload))
 
     @property
     def fleet(self) -> Fleet:
@@ -141,13 +144,14 @@ def gguf(**more: Any) -> dict[str, Any]:
     return {"source": "/nowhere/model.gguf", **more}
 
 
-def _spec(config: Config, name: str) -> ReplicaSpec:
+def spec_of(config: Config, name: str) -> ReplicaSpec:
     return ReplicaSpec(
         id=f"{name}-0",
         model=name,
         engine="llamacpp",
         source="/nowhere/model.gguf",
         served_names=(name,),
+        engine_args=config.models[name].engine_args,
         log_path="",
         load_timeout_s=config.defaults.load_timeout_s,
         stall_timeout_s=config.defaults.stall_timeout_s,

@@ -392,7 +392,7 @@ def test_a_router_that_comes_back_takes_over_what_runs(
 def test_auto_and_fallbacks_come_back_to_a_model_whose_pause_is_over(
     open_house: Open, http: Http, shed: FakeShed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engines.manager.cooldown.FIRST_PAUSE_S", 0.5)
+    monkeypatch.setattr("engines.manager.cooldown.FIRST_PAUSE_S", 3.0)
     shed.failing["a"] = ("file not found", "engine_load_failed")
     client = http(open_house({"a": gguf(load="on_demand")}))
     assert client.post(CHAT, json=ask(model="a")).status_code == 503

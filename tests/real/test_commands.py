@@ -79,8 +79,8 @@ def test_list(server: RunningServer) -> None:
     ]
     _, *lines = output_of(server, "list", "--port", str(server.port)).splitlines()
     assert [line.split() for line in lines] == [
-        ["smollm2", "-", "8,192", "yes"],
-        ["smollm2-gguf", "-", "8,192", "yes"],
+        ["smollm2", "-", "8192", "yes"],
+        ["smollm2-gguf", "-", "8192", "yes"],
     ]
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import httpx2 as httpx
 import psutil
 import pytest
+import yaml
 
 from engines import gguf_sources
 from tests.real.serving import RunningServer, wait_for
@@ -135,6 +136,47 @@ def test_a_model_that_does_not_load_is_told_and_the_others_still_are(two: Runnin
     assert ask(two, "one")["model"] == "one"
 
 
+def test_another_config_without_a_restart(two: RunningServer) -> None:
+    """A third name for the same weights comes and goes; the loaded one does not notice."""
+    assert ask(two, "one")["model"] == "one"
+    (engine,) = engines(two)
+    before = yaml.safe_load(two.file.read_text())
+    models = before["models"]
+    third = {**before, "models": {**models, "again": {**models["two"], "load": "on_demand"}}}
+    two.file.write_text(yaml.safe_dump(third))
+    dry = two.run("config", "apply", "--dry-run", "--json")
+    assert dry.returncode == 0, dry.stderr
+    told = json.loads(dry.stdout)
+    assert (told["applied"], told["added"]) == (False, ["again"])
+    assert "again" not in states(two)
+
+    done = two.run("config", "apply")
+    assert done.returncode == 0, done.stderr
+    assert "again is loaded on demand, in place of" in done.stderr
+    assert (states(two)["one"], states(two)["again"]) == ("ready", "cold")
+    assert [each.pid for each in engines(two)] == [engine.pid]
+    assert ask(two, "again")["model"] == "again"
+    assert ask(two, "one")["model"] == "one"
+    (engine,) = engines(two)
+
+    named = {**before, "models": {**models, "one": {**models["one"], "aliases": ["uno"]}}}
+    two.file.write_text(yaml.safe_dump(named))
+    assert two.run("config", "apply").returncode == 0
+    gone = two.post("/v1/completions", {"model": "again", "prompt": "Hi"})
+    assert gone.status_code == 404
+    assert [each.pid for each in engines(two)] == [engine.pid]
+    assert ask(two, "uno")["model"] == "one"
+
+    two.file.write_text(yaml.safe_dump({**named, "server": {"port": two.port, "api_keys": ["x"]}}))
+    wrong = two.run("config", "apply")
+    assert (wrong.returncode, "at least 8 characters" in wrong.stderr) == (2, True)
+    fixed = {**named, "server": {**before["server"], "max_queued": 7}}
+    two.file.write_text(yaml.safe_dump(fixed))
+    refused = two.run("config", "apply")
+    assert (refused.returncode, "needs a restart: server.max_queued" in refused.stderr) == (2, True)
+    two.file.write_text(yaml.safe_dump(named))
+
+
 def test_the_next_router_takes_over_what_was_loaded_on_demand(two: RunningServer) -> None:
     assert ask(two, "two")["model"] == "two"
     (engine,) = engines(two)
@@ -152,6 +194,7 @@ def test_the_next_router_takes_over_what_was_loaded_on_demand(two: RunningServer
     assert [each.pid for each in engines(two)] == [engine.pid], "it was not loaded again"
     assert states(two) == {"one": "cold", "two": "ready", "broken": "cold"}
     assert two.get("/ready").status_code == 200
+    assert ask(two, "uno")["model"] == "one", "by the config that was applied last"
 
 
 def test_each_transition_is_in_the_log(two: RunningServer) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from common.ensembles_judged import CheckConfig
 from common.errors import BadRequestError
-from router.ensembles.checks import child, formats
+from router.ensembles.checks import child, formats, syscalls
 from router.ensembles.checks.limits import CODE, MATCH, Limits
 
 _HERE = Path(__file__).parent
@@ -108,7 +108,10 @@ async def _matched(question: dict[str, Any]) -> Complaint:
 async def failing(answer: str, tests: str, limits: Limits = CODE) -> Complaint:
     code = in_block(answer, _PYTHON)
     runner = (_HERE / "runner.py").read_text(encoding="utf-8")
-    question = {"code": code, "tests": tests, "runner": runner}
+    denials = syscalls.denials()
+    if denials is None:
+        return "its machine's system calls are not known"
+    question = {"code": code, "tests": tests, "runner": runner, "denials": denials.hex()}
     return await _told(_HERE / "jail.py", question, limits, "-S")
 
 

@@ -77,8 +77,12 @@ def _how_it_ended(code: int) -> str:
 
 
 async def _end(process: Process) -> None:
-    """The group's leader is waited for by nobody else, so that its number is still its own."""
+    """Nobody else waits for the group's leader, so its number is still its own. Without reading to
+    the end asyncio may not see that it has ended."""
+    assert process.stdout is not None
     if process.returncode is None:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
+    while await process.stdout.read(_MAX_OUTPUT_BYTES):
+        pass
     await process.wait()

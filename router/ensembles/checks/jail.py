@@ -27,7 +27,8 @@ _MNT_DETACH = 2
 _ATTR_RDONLY_NOSUID_NODEV = 1 | 2 | 4
 _AT_FDCWD, _AT_RECURSIVE = -100, 0x8000
 _SYS_MOUNT_SETATTR = 442  # the same on all machines
-_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 1, 4, 38
+_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP = 1, 4, 38, 22
+_FILTER, _STEP_BYTES = 2, 8
 
 _SEEN = ("/usr", "/bin", "/lib", "/lib64", "/nix/store", "/etc/ld.so.cache", "/dev/null")
 # The new root is mounted over it: it is always there, and nothing that is needed lies in it.
@@ -67,9 +68,7 @@ def _new_world() -> bool:
         Path("/proc/self/uid_map").write_text(f"{_INNER_UID} {uid} 1")
         Path("/proc/self/gid_map").write_text(f"{_INNER_UID} {gid} 1")
         is_root = False
-    with suppress(OSError):  # System V's shared memory is in no other limit
-        Path("/proc/sys/kernel/shmmni").write_text("0")
-    with suppress(OSError):  # ... and when memory runs out all the same, this goes first
+    with suppress(OSError):  # when memory runs out all the same, this goes first
         Path("/proc/self/oom_score_adj").write_text("1000")
     return is_root
 
@@ -150,9 +149,20 @@ def _become(question: dict[str, Any], uid: int | None) -> None:
         os.setresgid(uid, uid, uid)
         os.setresuid(uid, uid, uid)
     libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    _deny(bytes.fromhex(question["denials"]))
     python = os.path.realpath(sys.executable)
     environment = {"PATH": "/usr/bin:/bin", "HOME": _HOME, "LANG": "C.UTF-8"}
     os.execve(python, [python, "-I", "-S", "-c", question["runner"]], environment)  # noqa: S606
+
+
+def _deny(program: bytes) -> None:
+    """By seccomp; what is started from here on is bound by it, too."""
+
+    class Program(ctypes.Structure):
+        _fields_ = (("steps", ctypes.c_ushort), ("program", ctypes.c_char_p))
+
+    steps = Program(len(program) // _STEP_BYTES, program)
+    _checked("seccomp", libc.prctl(_PR_SET_SECCOMP, _FILTER, ctypes.byref(steps), 0, 0))
 
 
 def _mount(source: str, target: str, kind: str | None, flags: int, data: str = "") -> None:

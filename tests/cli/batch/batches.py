@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from cli.batch.run import errors_path
+from cli.batch.work import errors_path
 
 _ROOT = Path(__file__).parents[3]
 

@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from cli.batch.run import errors_path
+from cli.batch.work import errors_path
 from common.instance import Instance
 from gateway.exchange import Exchange
 from tests.cli.batch.batches import answers, command, ended, failures, many
 from tests.fakes.running import FakeEngine
-from tests.gateway.house import House
+from tests.gateway.house import House, eventually
 
 CONCURRENCY = 8
 
@@ -96,6 +96,7 @@ def test_ctrl_c(instance: Instance, engine: FakeEngine, asked: list[str], tmp_pa
     assert 8 <= done < 60
     assert f"stopped: {done} of 60 are done; the same command goes on from there" in err
     assert "Traceback" not in err
+    eventually(lambda: engine.stats()["in_flight"] == 0)
     engine.reset()
     code, told, _ = ended(command(tmp_path / "in.jsonl", out, "--json"))
     assert code == 0
@@ -126,6 +127,19 @@ def test_no_room_on_the_disk(engine: FakeEngine, tmp_path: Path) -> None:
     assert code == 0
     assert len(answers(out)) == 200
     assert engine.stats()["requests"] == before + 200 - len(done)
+
+
+def test_wrong_lines_as_a_user_sees_them(engine: FakeEngine, tmp_path: Path) -> None:
+    path = tmp_path / "in.jsonl"
+    path.write_text('{"id": "가", "text": "하나"}\n{"id": "가", "text": "둘"}\n{"id": "나"\n')
+    code, told, err = ended(command(path, tmp_path / "out.jsonl", "--url", engine.url))
+    assert (code, told) == (2, "")
+    assert err.splitlines()[:2] == [
+        "roundhouse: nothing was sent:",
+        f"{path}:2: custom_id '가' stands on line 1 already",
+    ]
+    assert err.splitlines()[2].startswith(f"{path}:3: not JSON: ")
+    assert engine.stats()["requests"] == 0
 
 
 def test_two_runs_on_one_output(engine: FakeEngine, tmp_path: Path) -> None:

@@ -14,10 +14,12 @@ from typing import Any
 
 import pytest
 
-from cli.batch.run import Wish, batch, errors_path, seconds
+from cli.batch.request import Plain
+from cli.batch.run import Wish, batch, seconds
 from cli.batch.send import Sender
 from cli.batch.server import Server, concurrency_of
 from cli.batch.source import checked
+from cli.batch.work import errors_path
 from common.errors import NotAnsweringError, StartError, UsageError
 from common.instance import Instance
 from tests.cli.batch.batches import answers, failures, line, many, written
@@ -214,7 +216,7 @@ def test_a_server_that_does_not_come_back_fails_no_request(
 def test_the_token_of_a_roundhouse_that_was_started_anew(
     instance: Instance, tmp_path: Path
 ) -> None:
-    (request,) = checked(many(tmp_path / "in.jsonl", 1), plain()).requests(set())
+    (request,) = checked(many(tmp_path / "in.jsonl", 1), Plain()).requests(set())
 
     async def ask() -> int | None:
         server = Server(instance.url, "of the start before")
@@ -309,12 +311,6 @@ def test_how_many_at_once_by_what_the_server_tells() -> None:
     assert concurrency_of([ready]) == 4
     assert concurrency_of([ready] * 100) == 32
     assert concurrency_of([]) == 8
-
-
-def plain() -> Any:
-    from cli.batch.request import Plain
-
-    return Plain()
 
 
 def _wait(condition: Callable[[], bool]) -> None:

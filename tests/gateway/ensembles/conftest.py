@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 
 from tests.fakes.running_speaker import FakeSpeaker
 from tests.gateway.conftest import Build
-from tests.gateway.house import House, eventually
+from tests.gateway.house import House, events, eventually
 
 NAMES = ("a", "b", "c")
 Open = Callable[..., House]
@@ -44,6 +45,12 @@ def open_house(build: Build, speakers: dict[str, FakeSpeaker]) -> Open:
         return build(models=entries, **sections)
 
     return opened
+
+
+def said(text: str) -> str:
+    """What a chat stream says."""
+    choices = [c for e in events(text) if '"delta"' in e for c in json.loads(e)["choices"]]
+    return "".join(choice["delta"].get("content") or "" for choice in choices)
 
 
 def running(speakers: dict[str, FakeSpeaker]) -> int:

@@ -42,10 +42,9 @@ def test_the_ways_to_ask(open_house: Open, http: Http, body: dict[str, Any], nam
 def test_openrouters_plugin_is_understood(open_house: Open, http: Http) -> None:
     plugin = {"id": "fusion", "analysis_models": ["a", "b"], "model": "c"}
     answer = ask(http, open_house, model="a", plugins=[plugin])
-    if answer.status_code == 200:  # once that kind is built
-        assert answer.headers["x-roundhouse-ensemble"] == "ensemble:fuse"
-    else:
-        assert "no ensemble kind 'fuse'" in answer.json()["error"]["message"]
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["x-roundhouse-ensemble"] == "ensemble:fuse"
+    assert answer.headers["x-roundhouse-model"] == "c"
 
 
 def test_other_plugins_are_none_of_ours(open_house: Open, http: Http) -> None:
@@ -69,7 +68,7 @@ def test_auto_as_a_member_is_the_model_of_the_task(
 
 def test_an_alias_is_a_member(open_house: Open, http: Http) -> None:
     house = open_house(models={"b": {"aliases": ["bee"]}})
-    body = {"model": "ensemble:vote:a+bee+c", "messages": ASKED, "routing": {"trace": True}}
+    body = {"model": "ensemble:compare:a+bee+c", "messages": ASKED, "routing": {"trace": True}}
     told = http(house).post(CHAT, json=body).json()["roundhouse"]
     assert [call["member"] for call in told["calls"]] == ["a", "bee", "c"]
     assert told["calls"][1]["model"] == "b"
@@ -114,3 +113,40 @@ def test_the_plan_knows_whom_auto_would_take(open_house: Open, http: Http) -> No
     plan = http(house).post("/v1/route", json={"model": "ensemble:vote:3", "messages": ASKED})
     (member,) = plan.json()["members"]
     assert (member["model"], member["samples"]) == ("c", 3)
+
+
+def test_who_answered_is_known_of_a_call_that_was_not_let_to_its_end(
+    open_house: Open, http: Http, speakers: Speakers
+) -> None:
+    """Two of three samples settle it, and then the call is cancelled."""
+    house = open_house(models={"b": {"tasks": ["code"]}})
+    speakers["b"].say("18", "18", "It is, if one thinks long enough about it, rather 19.")
+    speakers["b"].pace(token_rate=10)
+    body = {"model": "ensemble:vote:3", "messages": ASKED, "routing": {"trace": True}}
+    answer = http(house).post(CHAT, json=body)
+    assert answer.json()["roundhouse"]["calls"][0]["fate"] == "cancelled"
+    assert answer.json()["model"] == "b"
+
+
+@pytest.mark.parametrize(
+    ("routing", "said"),
+    [
+        ({"trace": True}, "routing.trace: only ensembles have one"),
+        ({"tusk": "code"}, "routing.tusk: unknown; allowed: task, strategy, keep_alive, and"),
+    ],
+)
+def test_auto_alone_has_no_trace(
+    open_house: Open, http: Http, routing: dict[str, Any], said: str
+) -> None:
+    body = {"model": "auto", "messages": ASKED, "routing": routing}
+    answer = http(open_house()).post(CHAT, json=body)
+    assert answer.status_code == 400
+    assert said in answer.json()["error"]["message"]
+
+
+def test_an_ensemble_that_is_switched_off_is_none(open_house: Open, http: Http) -> None:
+    routing = {"ensemble": None, "trace": False}
+    body = {"model": "auto", "messages": ASKED, "routing": routing}
+    answer = http(open_house()).post(CHAT, json=body)
+    assert answer.status_code == 200
+    assert "x-roundhouse-ensemble" not in answer.headers

@@ -84,6 +84,7 @@ def test_while_a_member_waits_in_line(open_house: Open, speakers: Speakers) -> N
     house = open_house(models={"a": {"max_in_flight": 1}})
     speakers["a"].say(LONG)
     speakers["a"].pace(**SLOW)
+    speakers["b"].say("It is 19.")  # so that a's vote is waited for
     with (
         closing(request(house, "a")),
         closing(request(house, "ensemble:vote:a+b+c", routing={})),
@@ -128,3 +129,28 @@ def test_a_draining_gateway_waits_for_them(open_house: Open, speakers: Speakers)
         eventually(lambda: running(speakers) == 1)
         assert not house.call(house.gateway.drain(0.2))
     assert house.call(house.gateway.drain(20))
+
+
+def ensemble(kind: str, **more: Any) -> dict[str, Any]:
+    return {"ensemble": {"kind": kind, **more}}
+
+
+STEPS = [{"name": name, "model": name, "template": "{question}"} for name in ("a", "c")]
+LATER_PHASES = {
+    "the check of verify": ensemble("verify", members=["a", "c"]),
+    "the plan of decompose": ensemble("decompose", members=["a", "b"], planner="c"),
+    "the judge of fuse": ensemble("fuse", members=["a", "b"], judge="c"),
+    "the writer of fuse": ensemble("fuse", members=["a", "b"], judge="a", writer="c"),
+    "the judge of best_of": ensemble("best_of", members=["a", "b"], judge="c"),
+    "the second step of a chain": ensemble("chain", steps=STEPS),
+}
+
+
+@pytest.mark.parametrize("phase", LATER_PHASES)
+def test_in_later_phases(open_house: Open, speakers: Speakers, phase: str) -> None:
+    house = open_house()
+    speakers["b"].say("It is 19.")
+    speakers["c"].behave(mode="hang")
+    with closing(request(house, "ensemble", routing=LATER_PHASES[phase])):
+        eventually(lambda: speakers["c"].stats()["in_flight"] > 0)
+    eventually(lambda: is_free(house, speakers))

@@ -102,6 +102,7 @@ def test_what_responses_cannot(
     ("model", "field", "said"),
     [
         (VOTE, {"tools": [TOOL]}, "tools: vote compares answers as text"),
+        (VOTE, {"max_tokens": 0}, "max_tokens: must be at least 1"),
         (VOTE, {"n": 2}, "n: an ensemble gives one answer"),
         (VOTE, {"logprobs": True}, "no probabilities of its own"),
         (VOTE, {"messages": []}, "messages: there must be at least one"),

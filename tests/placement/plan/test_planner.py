@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from common.errors import ConfigError
@@ -94,6 +94,35 @@ def test_more_models_than_cards_share_them_by_bytes() -> None:
     assert all(p.footprint.fits for p in plan.placements)
 
 
+def test_a_cache_that_the_engine_is_told_in_bytes_is_all_that_is_set_aside_for_it() -> None:
+    """As of llama.cpp, which reserves it for all its slots: no less, and nothing is spare."""
+    told = Demand("told", llama(1), settings=Settings(max_model_len=4096, kv_cache_bytes=4 * GIB))
+    other = Demand("other", llama(1), settings=Settings(max_model_len=4096))
+    plan = planned(box(1, "RTX 5090"), told, other)
+    first, second = plan.placements
+    assert first.footprint.kv_cache_bytes == 4 * GIB
+    assert 4 * GIB < first.bytes_per_gpu < second.bytes_per_gpu
+    assert first.bytes_per_gpu + second.bytes_per_gpu == plan.berths[0].budget_bytes
+    assert all(placed.footprint.fits for placed in plan.placements)
+
+
+def test_caches_in_bytes_that_are_too_much_together_are_refused() -> None:
+    each = Settings(max_model_len=4096, kv_cache_bytes=8 * GIB)
+    plan = planned(box(1), *(Demand(name, llama(1), settings=each) for name in "ab"))
+    assert len(plan.placements) == 1
+    assert [refusal.model for refusal in plan.refusals] == ["b"]
+
+
+def test_slots_of_whole_contexts_are_told_what_length_they_have_room_for() -> None:
+    each = Settings(max_model_len=32768, kv_cache_bytes=24 * GIB)
+    slots = Demand("slots", llama(1), settings=each, kv_by_context=True)
+    (refusal,) = planned(box(1), slots).refusals
+    found = next(r for r in refusal.remedies if r.change.startswith("max_model_len"))
+    assert found.change == "max_model_len: 16384"
+    (refusal,) = planned(box(1), replace(slots, kv_by_context=False)).refusals
+    assert not any(r.change.startswith("max_model_len") for r in refusal.remedies)
+
+
 def test_memory_that_others_hold_is_not_given_away() -> None:
     plan = planned(box(2, "RTX 4090", used_gib=(20, 0)), Demand("m", llama(7)))
     assert gpus_of(plan) == {"m-0": ("1",)}
@@ -146,6 +175,9 @@ def demands_of(billions: list[int], max_model_len: int | None = None) -> list[De
     card=st.sampled_from(CARD_NAMES),
     nvlink=st.booleans(),
     used=st.lists(st.integers(0, 20), max_size=8),
+)
+@example(  # of a pipeline's ranks, another has more weights than the one with the fewest blocks
+    billions=[1, 14], n_gpus=7, card="RTX 4090", nvlink=False, used=[7, 8, 8, 15, 15, 16]
 )
 @settings(max_examples=60, deadline=None)
 def test_no_gpu_is_given_away_twice(

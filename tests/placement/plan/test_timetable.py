@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -102,6 +104,50 @@ def test_on_a_card_a_guest_gets_its_kv_cache_in_bytes_beside_those_that_stay() -
     assert placed.gpu_ids == ("0",)
     assert placed.footprint.fits
     assert placed.settings.kv_cache_bytes
+
+
+def on_card(name: str, billions: float, **known: Any) -> Demand:
+    return Demand(name, llama(billions), settings=Settings(**{"max_model_len": 4096, **known}))
+
+
+SMALL = on_card("small", 1)
+
+
+def test_a_pinned_model_on_a_card_leaves_the_rest_to_those_that_take_turns() -> None:
+    table = timed([SMALL, *(on_card(n, 18) for n in "ab")], box(1, "H100"), pinned=["small"])
+    assert stay(table) == ["small", "a"]
+    assert turns(table) == {"b": ("a",)}
+    small, a = table.together.placements
+    assert 4.0 <= small.footprint.max_concurrency < 4.5
+    assert a.footprint.max_concurrency > 4.5
+    assert all(placed.footprint.fits for placed in table.placements)
+
+
+def test_with_a_card_to_itself_a_pinned_model_has_all_of_it() -> None:
+    """As if nobody took turns on the other card."""
+    rest = [replace(on_card(n, 8), gpus=(1,)) for n in "ab"]
+    pinned = replace(SMALL, gpus=(0,))
+    table = timed([pinned, *rest], box(2, "RTX 4090"), pinned=["small"])
+    assert turns(table) == {"b": ("a",)}
+    alone = on(box(1, "RTX 4090"), [pinned], {}).placements[0]
+    assert table.together.placements[0].bytes_per_gpu == alone.bytes_per_gpu
+    assert table.together.placements[0].settings == alone.settings
+
+
+def test_a_pinned_model_takes_as_many_requests_as_it_is_told() -> None:
+    one = on_card("small", 1, max_num_seqs=1)
+    table = timed([one, *(on_card(n, 18) for n in "ab")], box(1, "H100"), pinned=["small"])
+    assert 1.0 <= table.together.placements[0].footprint.max_concurrency < 1.2
+
+
+@pytest.mark.parametrize(("names", "cores", "each"), [("a", 8, None), ("ab", 9, 4), ("ab", 1, 1)])
+def test_replicas_that_run_at_once_share_the_cores(
+    names: str, cores: int, each: int | None
+) -> None:
+    """On cards, too, where a plan gives no list of them."""
+    found = timed([on_card(n, 2) for n in names], box(1, "H100", cores=cores))
+    assert len(found.together.placements) == len(names)
+    assert found.cores_each == each
 
 
 @given(

@@ -106,6 +106,7 @@ def test_without_names_the_best_member_plans_and_writes() -> None:
         (['{"questions": [1, 2]}'], "the plan could not be read"),
         (['{"questions": []}'], "nothing to split"),
         (['{"questions": ["only one", "only one"]}'], "nothing to split"),
+        (['{"questions": ["...", "..."]}'], "nothing to split"),  # the form, repeated
         ([""], "the planner failed: ensemble 'test': 0 of 1"),
         (BROKEN, "the planner failed: broken"),
         (Script(error=TimeoutError()), "the planner failed: planner: no answer in time"),

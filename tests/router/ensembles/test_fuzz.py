@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from common.ensemble_section import BudgetConfig, EnsembleSection
 from common.ensembles_chain import ChainConfig
 from common.ensembles_config import CascadeConfig, CompareConfig, VoteConfig
+from common.ensembles_judged import BestOfConfig, CheckConfig, FuseConfig
 from common.ensembles_steps import DecomposeConfig, VerifyConfig
 from common.errors import EngineError, UnavailableError
 from router.ensembles.ask import Member, Token
@@ -19,7 +20,17 @@ from tests.router.ensembles.flaky import QUESTION, Ended, Script, played
 RUNS = 2000
 BLOCKS = 20
 NAMES = ("a", "b", "c", "d")
-KINDS = (VoteConfig, CascadeConfig, CompareConfig, VerifyConfig, DecomposeConfig, ChainConfig)
+KINDS = (
+    *(VoteConfig, CascadeConfig, CompareConfig, FuseConfig, BestOfConfig),
+    *(VerifyConfig, DecomposeConfig, ChainConfig),
+)
+# Those that look at the text alone; the others need a process, and so a clock that runs.
+CHECKS = (
+    None,
+    CheckConfig(language="ko"),
+    CheckConfig(unit="십", max_chars=20),
+    CheckConfig(min_chars=9000),
+)
 EXTRACTS = ("auto", "number", "text", "json:answer")
 TEXTS = (
     "18",
@@ -103,6 +114,8 @@ def any_spec(random: Random) -> EnsembleSection:
         return DecomposeConfig(**keys, max_questions=random.randint(1, 4))
     if kind is CompareConfig:
         return CompareConfig(**keys)
+    if kind in (FuseConfig, BestOfConfig):
+        return judged(random, kind, keys)
     keys |= {"samples": random.choice((None, 1, 3, 5)), "extract": random.choice(EXTRACTS)}
     if kind is VoteConfig:
         return VoteConfig(**keys, adaptive=random.random() < 0.3)
@@ -112,11 +125,25 @@ def any_spec(random: Random) -> EnsembleSection:
     )
 
 
+def judged(random: Random, kind: Any, keys: dict[str, Any]) -> EnsembleSection:
+    judge = random.choice((None, *NAMES))
+    keys |= {"samples": random.choice((None, 1, 2, 3)), "judge": judge, "seed": 1}
+    if kind is FuseConfig:
+        return FuseConfig(**keys, writer=random.choice((None, *NAMES)))
+    none_passes: Any = random.choice(("return", "fail"))
+    return BestOfConfig(**keys, check=random.choice(CHECKS), none_passes=none_passes)
+
+
 def a_run(random: Random) -> tuple[EnsembleSection, dict[str, Script], Ended, float | None]:
     spec = a_spec(random)
     scripts = {name: a_script(random, spec.kind) for name in NAMES}
     roster = {
-        name: Member(name, random.choice((None, 0.3, 0.9)), random.choice((None, None, "gpu0")))
+        name: Member(
+            name,
+            record=random.choice((None, 0.3, 0.9)),
+            turn=random.choice((None, None, "gpu0")),
+            context_tokens=random.choice((None, None, 400, 8192)),
+        )
         for name in NAMES
     }
     hang_up = random.uniform(0, 20) if random.random() < 0.1 else None
