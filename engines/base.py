@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from placement.footprint.settings import Footprint
 
@@ -56,6 +56,12 @@ class ReplicaSpec:
     engine_args: dict[str, Any] = field(default_factory=dict)
     token: str = field(default="", repr=False)  # the engine's port wants it as a Bearer token
 
+    @property
+    def can_sleep(self) -> bool:
+        """vLLM can on GPUs, where it was started so."""
+        asked = bool(self.engine_args.get("enable_sleep_mode"))
+        return asked and self.engine == "vllm" and not self.on_cpu
+
 
 @dataclass(frozen=True)
 class EngineStatus:
@@ -99,3 +105,15 @@ class Engine(Protocol):
 
     def stop(self) -> None:
         """Ends the engine and its processes; returns when they have gone. May take seconds."""
+
+
+@runtime_checkable
+class Sleeper(Protocol):
+    """An engine that can give most of its memory back and keep its process. Both calls block."""
+
+    def sleep(self, level: int) -> None:
+        """Level 1 keeps the weights in main memory, level 2 drops them. Nothing may be in flight.
+        It is COLD from then on."""
+
+    def wake(self) -> None:
+        """READY again. Nothing happens when it is awake."""

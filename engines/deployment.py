@@ -25,11 +25,12 @@ from ray.serve.exceptions import RayServeException
 from common.errors import EngineError
 from common.logs import redirect_output
 from engines import registry
-from engines.base import EngineStatus, ReplicaSpec, State
+from engines.base import EngineStatus, ReplicaSpec, Sleeper, State
 from engines.warden import family, owned_by
 
 _RETRY_AFTER_FAILURE_S = 30.0
 _STOP_TIMEOUT_S = 15.0
+_SLEEP_TIMEOUT_S = 100.0  # a guess: 200 GB of weights at 2 GB/s
 _GONE_TIMEOUT_S = 20.0
 
 
@@ -50,6 +51,14 @@ class EngineReplica:
 
     async def stop(self) -> None:
         await asyncio.to_thread(self._engine.stop)
+
+    async def sleep(self, level: int) -> None:
+        assert isinstance(self._engine, Sleeper), "only what can is asked to"
+        await asyncio.to_thread(self._engine.sleep, level)
+
+    async def wake(self) -> None:
+        if isinstance(self._engine, Sleeper):
+            await asyncio.to_thread(self._engine.wake)
 
     def check_health(self) -> None:
         """Serve's health check. A failed load stays visible for a while, then is tried again."""
@@ -116,6 +125,17 @@ class ServeShed:
         """Why Serve itself could not start it, which the replica cannot tell."""
         found = serve.status().applications.get(application_name(spec.id))
         return found.message if found and found.status == "DEPLOY_FAILED" else None
+
+    def sleep(self, spec: ReplicaSpec, level: int) -> None:
+        """See Sleeper. Raises what the engine raised, RayError or TimeoutError."""
+        handle = serve.get_app_handle(application_name(spec.id))
+        handle.sleep.remote(level).result(timeout_s=_SLEEP_TIMEOUT_S)
+
+    def wake(self, spec: ReplicaSpec) -> None:
+        """The same of `wake`, which may read all weights again. A replica that is being started
+        anew is awake."""
+        handle = serve.get_app_handle(application_name(spec.id))
+        handle.wake.remote().result(timeout_s=spec.load_timeout_s)
 
     def stop(self, spec: ReplicaSpec, pid: int) -> None:
         """Returns when its processes have gone; `pid` is its actor's, 0 if it never told. Nothing

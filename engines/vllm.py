@@ -13,6 +13,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Coroutine
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,9 @@ class VllmEngine:
         self._status = EngineStatus(State.LOADING, "importing vLLM", pid=os.getpid())
         self._client: Any = None
         self._server: Any = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._level = 0  # of its sleep
+        self._is_turning = False  # the core is deaf while it falls asleep and wakes up
         self._thread = threading.Thread(target=self._run, name="vllm", daemon=True)
 
     def start(self) -> None:
@@ -67,6 +71,38 @@ class VllmEngine:
         if self._server is not None:
             self._server.should_exit = True
             self._thread.join(_STOP_TIMEOUT_S)
+
+    def sleep(self, level: int) -> None:
+        """See engines.base.Sleeper."""
+        self._level = level
+        self._status = replace(self._status, state=State.COLD, phase=f"asleep, level {level}")
+        self._do(self._client.sleep(level))
+
+    def wake(self) -> None:
+        """See engines.base.Sleeper."""
+        if self._level:
+            self._do(self._woken())
+            self._level = 0
+            self._status = replace(self._status, state=State.READY, phase="")
+
+    async def _woken(self) -> None:
+        if self._level == 1:
+            await self._client.wake_up()
+            return
+        # Level 2 has dropped the weights: room for them first, and for the KV cache when they are
+        # there, so that loading does not need both at once.
+        await self._client.wake_up(["weights"])
+        await self._client.collective_rpc("reload_weights")
+        await self._client.wake_up(["kv_cache"])
+
+    def _do(self, work: Coroutine[Any, Any, Any]) -> None:
+        """In the engine's own thread. Raises what that raises."""
+        assert self._loop is not None, "only a loaded engine falls asleep"
+        self._is_turning = True
+        try:
+            asyncio.run_coroutine_threadsafe(work, self._loop).result()
+        finally:
+            self._is_turning = False
 
     def _run(self) -> None:
         import uvloop
@@ -95,6 +131,7 @@ class VllmEngine:
             listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
             self._server = _http_server(app)
             watch = asyncio.create_task(self._watch(client, compat.probe))
+            self._loop = asyncio.get_running_loop()
             self._client = client
             report = startup_report.report(self._log.text(), client)
             kv_tokens = held_tokens(client, report.kv_cache_tokens)
@@ -125,7 +162,9 @@ class VllmEngine:
         probed_at = time.monotonic()
         while not client.errored:
             await asyncio.sleep(_WATCH_PERIOD_S)
-            if probing.done():
+            if self._is_turning:
+                probed_at = time.monotonic()
+            elif probing.done():
                 if time.monotonic() - probed_at > self._spec.stall_timeout_s / 4:
                     probing, probed_at = asyncio.create_task(probe(client)), time.monotonic()
             elif time.monotonic() - probed_at > self._spec.stall_timeout_s:

@@ -40,6 +40,12 @@ class Shed(Protocol):
     def trouble(self, spec: ReplicaSpec) -> str | None:
         """Why its process cannot even be started."""
 
+    def sleep(self, spec: ReplicaSpec, level: int) -> None:
+        """See engines.base.Sleeper."""
+
+    def wake(self, spec: ReplicaSpec) -> None:
+        """The same."""
+
     def stop(self, spec: ReplicaSpec, pid: int) -> None:
         """Returns when its processes, `pid` and what that owns, have gone."""
 
@@ -156,7 +162,8 @@ class Fleet:
         self._tell(model, EngineStatus(State.COLD))
 
     async def load(self, model: str) -> None:
-        """Starts those of its replicas that do not run. Raises EngineLoadError."""
+        """Starts those of its replicas that do not run, and wakes those that do. Raises
+        EngineLoadError."""
         began_at = time.monotonic()
         self._failed.pop(model, None)
         self._turns[model] += 1
@@ -167,6 +174,7 @@ class Fleet:
         if missing:
             self._tell(model, EngineStatus(State.STARTING, "starting its process"), missing)
             await self._in_thread(self._shed.start, missing)
+        await self._wake([spec for spec in self.specs[model] if spec.id in there])
         try:
             async with asyncio.timeout(_START_S + self.specs[model][0].load_timeout_s):
                 await self._until_ready(model)
@@ -196,10 +204,22 @@ class Fleet:
             self.rest(model)
 
     async def sleep(self, model: str, level: int) -> None:
-        raise NotImplementedError  # no model is told to be able to
+        """Its replicas give their memory back and keep their processes."""
+        self._up.discard(model)
+        self._tell(model, EngineStatus(State.STARTING, "falling asleep"))
+        sleeps = [self._in_thread(self._shed.sleep, spec, level) for spec in self.specs[model]]
+        for error in await asyncio.gather(*sleeps, return_exceptions=True):
+            if error is not None:
+                raise error
+        self.rest(model)
 
     async def wake(self, model: str) -> None:
-        raise NotImplementedError
+        """A replica whose process has ended in its sleep is started anew."""
+        await self.load(model)
+
+    async def _wake(self, specs: Sequence[ReplicaSpec]) -> None:
+        sleepers = [spec for spec in specs if spec.can_sleep]
+        await asyncio.gather(*(self._in_thread(self._shed.wake, spec) for spec in sleepers))
 
     async def warm_up(self, model: str) -> None:
         """Not of replicas that an earlier router has had loaded."""

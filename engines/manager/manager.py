@@ -174,10 +174,11 @@ class Manager:
         """Does what follows from what has happened, and sees to it that time passing is noticed."""
         if self._closing:
             return
-        self._do(self._yard.turn(self._loop.time()))
+        now_s = self._loop.time()  # one for both: what ends between two would be seen by neither
+        self._do(self._yard.turn(now_s))
         if self._timer:
             self._timer.cancel()
-        at_s = self._yard.next_at_s(self._loop.time())
+        at_s = self._yard.next_at_s(now_s)
         finite = at_s is not None and math.isfinite(at_s)
         self._timer = self._loop.call_at(at_s, self._take_turn) if at_s and finite else None
 

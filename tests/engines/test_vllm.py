@@ -33,15 +33,30 @@ class Client:
             kv_cache_size_tokens = 65536
 
     def __init__(self, mode):
-        self.mode, self.errored = mode, False
+        self.mode, self.errored, self.deaf = mode, False, False
         if mode == "counts":
             count()
         if mode == "dies":
             asyncio.get_running_loop().call_later(0.1, setattr, self, "errored", True)
 
     async def is_sleeping(self):
-        if self.mode == "freezes":
-            await asyncio.sleep(60)
+        while self.mode == "freezes" or self.deaf:
+            await asyncio.sleep(0.01)
+
+    async def sleep(self, level):
+        await self.turn(f"sleep {level}")
+
+    async def wake_up(self, tags=None):
+        await self.turn(f"wake {tags}")
+
+    async def collective_rpc(self, method):
+        await self.turn(method)
+
+    async def turn(self, name):
+        self.deaf = True
+        await asyncio.sleep(0.5)
+        self.deaf = False
+        print("core:", name, flush=True)
 
     async def get_supported_tasks(self):
         return ("generate",)
@@ -133,6 +148,12 @@ if status.state == "ready":
 if status.url:
     with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(status.url) as answer:
         print(answer.read().decode(), status.pid == os.getpid(), file=out, flush=True)
+for level in map(int, sys.argv[2:] if sys.argv[2:] != ["stay"] else ()):
+    engine.sleep(level)
+    print(engine.status().state, "|", engine.status().phase, file=out)
+    engine.wake()
+    engine.wake()
+    print(engine.status().state, engine.status().url == status.url, file=out, flush=True)
 if sys.argv[2:] == ["stay"]:
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
@@ -224,6 +245,25 @@ def test_a_frozen_core_ends_the_process(run: Run) -> None:
     code, _, log = run("freezes", "stay", stall_timeout_s=0.2)
     assert code == EXIT_ENGINE_DEAD
     assert "roundhouse: engine core did not react for 0.2 s; leaving" in log
+
+
+def test_it_sleeps_and_wakes_and_is_not_taken_for_frozen(run: Run) -> None:
+    code, told, log = run("works", "1", "2", stall_timeout_s=0.2)
+    assert told[-5:-1] == [
+        "cold | asleep, level 1",
+        "ready True",
+        "cold | asleep, level 2",
+        "ready True",
+    ]
+    assert [line.removeprefix("core: ") for line in log.splitlines() if "core: " in line] == [
+        "sleep 1",
+        "wake None",
+        "sleep 2",
+        "wake ['weights']",
+        "reload_weights",
+        "wake ['kv_cache']",
+    ]
+    assert (code, told[-1]) == (0, "stopped")
 
 
 def test_a_load_that_never_ends_ends_the_process(run: Run) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from common.config import Config
+from engines import registry
 from engines.base import EngineStatus, ReplicaSpec, State
 from engines.manager.model import ManagedModel
 from engines.manager.roster import Roster
@@ -29,6 +30,8 @@ class FakeShed:
     def __init__(self, engine: FakeEngine) -> None:
         self.there: dict[str, ReplicaSpec] = {}
         self.starts: list[str] = []
+        self.turns: list[str] = []
+        self.asleep: set[str] = set()
         self.most_at_once = 0
         self.held: set[str] = set()
         self.failing: dict[str, tuple[str, str]] = {}
@@ -54,8 +57,19 @@ class FakeShed:
     def trouble(self, spec: ReplicaSpec) -> str | None:
         return self.troubled.get(spec.model)
 
+    def sleep(self, spec: ReplicaSpec, level: int) -> None:
+        self.turns.append(f"{spec.model} sleeps at {level}")
+        self.asleep.add(spec.id)
+
+    def wake(self, spec: ReplicaSpec) -> None:
+        if spec.id in self.asleep:
+            self.turns.append(f"{spec.model} wakes")
+            self.asleep.discard(spec.id)
+        self.tell(spec)
+
     def stop(self, spec: ReplicaSpec, pid: int) -> None:
         self.there.pop(spec.id, None)
+        self.asleep.discard(spec.id)
 
     def let(self, model: str) -> None:
         self.held.discard(model)
@@ -91,16 +105,17 @@ class ManagedHouse(House):
         shed.report = self._report
 
     def keeper(self, config: Config) -> Keeper:
-        self.managed = [n for n in config.models if config.engine_of(n) == "llamacpp"]
+        self.managed = [n for n in config.models if config.engine_of(n) in registry.OWNED]
         specs = [spec_of(config, name) for name in self.managed]
         return Keeper(config, self.roster(config), specs, self.shed, self.dispatcher)
 
     def roster(self, config: Config) -> Roster:
-        managed = [n for n in config.models if config.engine_of(n) == "llamacpp"]
+        managed = [n for n in config.models if config.engine_of(n) in registry.OWNED]
         models = [
             ManagedModel(
                 name,
                 {"ram": LOADED_BYTES},
+                asleep_bytes={1: {"host": 1}} if config.engine_of(name) == "vllm" else {},
                 keep_alive=config.keep_alive_of(name),
                 pinned=config.models[name].pinned,
             )
@@ -111,7 +126,8 @@ class ManagedHouse(House):
             for name in managed
             if name not in self._on_demand and config.models[name].load == "start"
         ]
-        return Roster(tuple(models), {"ram": self._room * LOADED_BYTES}, tuple(preload))
+        budget = {"ram": self._room * LOADED_BYTES, "host": 2}
+        return Roster(tuple(models), budget, tuple(preload))
 
     @property
     def fleet(self) -> Fleet:
@@ -144,11 +160,21 @@ def gguf(**more: Any) -> dict[str, Any]:
     return {"source": "/nowhere/model.gguf", **more}
 
 
+def sleeper(**more: Any) -> dict[str, Any]:
+    """The entry of a model that can sleep, as vLLM's on GPUs."""
+    return {
+        "source": "/nowhere",
+        "engine": "vllm",
+        "engine_args": {"enable_sleep_mode": True},
+    } | more
+
+
 def spec_of(config: Config, name: str) -> ReplicaSpec:
     return ReplicaSpec(
         id=f"{name}-0",
         model=name,
-        engine="llamacpp",
+        engine=config.engine_of(name),
+        on_cpu=config.engine_of(name) != "vllm",
         source="/nowhere/model.gguf",
         served_names=(name,),
         engine_args=config.models[name].engine_args,

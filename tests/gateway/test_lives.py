@@ -16,7 +16,7 @@ import pytest
 from common.config import Config
 from tests.fakes.running import FakeEngine
 from tests.gateway.house import CHAT, ask, eventually
-from tests.gateway.managed import FakeShed, ManagedHouse, gguf
+from tests.gateway.managed import FakeShed, ManagedHouse, gguf, sleeper
 
 Http = Callable[..., httpx.Client]
 Open = Callable[..., ManagedHouse]
@@ -399,6 +399,25 @@ def test_auto_and_fallbacks_come_back_to_a_model_whose_pause_is_over(
     assert "no replica is healthy" in client.post(CHAT, json=ask(model="auto")).text
     shed.failing.clear()
     eventually(lambda: client.post(CHAT, json=ask(model="auto")).status_code == 200)
+
+
+def test_a_model_that_can_sleep_makes_room_so_and_is_woken(
+    open_house: Open, http: Http, shed: FakeShed
+) -> None:
+    house = open_house({"a": sleeper(), "b": sleeper(), "c": gguf()})
+    client = http(house)
+    for model in "abab":
+        answer = client.post(CHAT, json=ask(model=model))
+        assert (answer.status_code, answer.headers["x-roundhouse-model"]) == (200, model)
+    assert house.states() == {"a": "sleeping", "b": "ready", "c": "cold"}
+    assert house.loads() == {"a": 1, "b": 1}
+    assert shed.turns == [
+        "a sleeps at 1", "b sleeps at 1", "a wakes", "a sleeps at 1", "b wakes",
+    ]  # fmt: skip
+    assert client.post(CHAT, json=ask(model="c")).status_code == 200
+    assert house.states() == {"a": "sleeping", "b": "sleeping", "c": "ready"}
+    assert client.post("/admin/models/a/unload", json={"wait": True}).status_code == 200
+    assert house.states()["a"] == "cold"
 
 
 def test_auto_may_choose_a_model_that_is_not_loaded(open_house: Open, http: Http) -> None:

@@ -18,6 +18,7 @@ _ORDER = ("test_faults", "test_bad_starts", "test_commands", "test_serve_run", "
 _OF_THE_HOUSE = (
     "test_api",
     "test_engines_alike",
+    "test_ensembles",
     "test_llamacpp",
     "test_readme",
     "test_predictions",

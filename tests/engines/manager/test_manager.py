@@ -393,3 +393,22 @@ def test_a_lease_is_given_back_once() -> None:
         assert box.manager.status()[0].in_flight == 0
 
     play(story, models("a"))
+
+
+def test_a_keep_alive_that_ends_while_a_turn_is_taken_is_not_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A clock that is read twice may show two times, with that end between them."""
+
+    async def story(box: Box) -> None:
+        (await box.manager.ensure_ready("a", 60, KeepAlive(10.0))).release()
+        loop = asyncio.get_running_loop()
+        ends_at = loop.time() + 10
+        shown = [ends_at + 1e-6, ends_at - 1e-6]
+        monkeypatch.setattr(loop, "time", lambda: shown.pop() if len(shown) > 1 else shown[0])
+        box.manager._take_turn()
+        monkeypatch.undo()
+        await asyncio.sleep(12)
+        assert box.state("a") is ModelState.COLD
+
+    play(story, models("a"))

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import pytest
+
 from common.config import Config
 from common.keep_alive import KeepAlive
 from common.units import GIB
@@ -61,6 +63,26 @@ def test_each_replica_counts_on_its_own_card() -> None:
     assert len(other) == 1
     assert set(one) | set(other) == set(made.budget) == {"gpu:0", "gpu:1", "gpu:2"}
     assert all(one[device] <= made.budget[device] for device in one)
+
+
+def test_what_a_sleeper_keeps_of_its_cards_and_of_main_memory() -> None:
+    models = {"a": {"engine_args": {"enable_sleep_mode": True}}, "b": {}}
+    demands = [Demand("a", llama(8), replicas=2), Demand("b", llama(8), replicas=1)]
+    inventory = box(3, "RTX 5090", free_gib=64)
+    made = roster(models, demands, inventory)
+    one, other = made.models
+    assert other.asleep_bytes == {}
+    assert made.budget["ram"] == 32 * GIB
+    light, deep = one.asleep_bytes[1], one.asleep_bytes[2]
+    assert light["ram"] == pytest.approx(2 * 8e9 * 2, rel=0.02), "two replicas, bfloat16"
+    assert set(deep) == set(one.vram_bytes)
+    assert {gpu: light[gpu] for gpu in deep} == deep
+    assert all(0 < deep[gpu] < one.vram_bytes[gpu] / 4 for gpu in deep)
+
+
+def test_no_engine_sleeps_on_a_cpu() -> None:
+    asked = {"a": {"engine_args": {"enable_sleep_mode": True}}}
+    assert roster(asked, [on_cpu("a", 4)], CPU).models[0].asleep_bytes == {}
 
 
 def test_after_a_restart_what_runs_stays_and_the_rest_of_the_start_comes_if_it_fits() -> None:
