@@ -28,8 +28,11 @@ setup-dev:  ## The same with the test and lint tools
 serve: setup  ## Serve: make serve [CONFIG=file] [MODEL=name] [PORT=8000] [ARGS=...]
 	@exec $(BIN)/roundhouse serve $(SERVE_FLAGS) $(ARGS)
 
+# Real engines want the box for themselves; all else runs two files at a time.
 test: setup-dev  ## Run the tests: make test [ARGS="-m engine -x"]
-	$(BIN)/python -m pytest $(ARGS)
+	$(if $(ARGS),$(BIN)/python -m pytest $(ARGS),\
+		$(BIN)/python -m pytest -m "not engine" -n 2 --dist loadfile && \
+		$(BIN)/python -m pytest -m engine)
 
 lint: setup-dev  ## Style, types and the layers of the house
 	$(BIN)/ruff check .

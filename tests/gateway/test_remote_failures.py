@@ -22,7 +22,8 @@ Claude = Callable[..., anthropic.Anthropic]
 Http = Callable[..., httpx.Client]
 Open = Callable[..., House]
 HI: Any = [{"role": "user", "content": "hi"}]
-SWITCH_S = 1.0  # a request moves to the next model within it
+# A request moves to the next model within it: a second on a quiet box, and no timeout on any.
+SWITCH_S = 5.0
 
 
 def chat(client: httpx.Client, model: str, **more: Any) -> httpx.Response:

@@ -7,7 +7,6 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx2 as httpx
@@ -17,12 +16,14 @@ import pytest
 import yaml
 
 from gateway.listener import listen
-from tests.real.serving import CHECKOUT, KEY, RunningServer, small, wait_for
+from tests.real.serving import CHECKOUT, KEY, RunningServer, wait_for
 
 pytestmark = pytest.mark.engine
 
 _WARDEN_TIMEOUT_S = 15
-_LONG = {"model": "smollm2", "prompt": "Once", "max_tokens": 80, "n": 8, "ignore_eos": True}
+# For the tests that end a server: its engine is ready in seconds.
+QUICK = {"quick": {"source": "embedded:smollm2-gguf", "max_model_len": 1024}}
+_LONG = {"model": "quick", "prompt": "Once", "max_tokens": 200, "n": 4, "ignore_eos": True}
 _HELLO: Any = [{"role": "user", "content": "Hello"}]
 
 
@@ -112,10 +113,21 @@ def test_run_answers_like_the_endpoint(server: RunningServer, model: str) -> Non
     assert "no model 'other'" in server.run("run", "other", "Hello").stderr
 
 
+def test_kill_of_the_command_takes_everything_along(server: RunningServer) -> None:
+    assert len(server.processes()) > 5
+    server.kill()
+    print(f"everything was gone after {server.wait_gone(_WARDEN_TIMEOUT_S):.1f} s")
+    listen("127.0.0.1", server.port).close()
+    assert server.run("status").returncode == 1
+    assert not server.instance_file.exists()
+
+
 def test_sigterm_lets_answers_end(server: RunningServer) -> None:
+    serve_from_now_on(server, QUICK)
+    restarted(server).wait_ready()
     stream = Listener(server)
     server.process.send_signal(signal.SIGTERM)
-    one_token = {"model": "smollm2", "prompt": "Once", "max_tokens": 1}
+    one_token = {"model": "quick", "prompt": "Once", "max_tokens": 1}
     wait_for(lambda: server.post("/v1/completions", one_token).status_code == 503, 10, "refusal")
     assert stream.is_open, "it ended before the refusal was seen"
     assert server.process.wait(60) == 0
@@ -124,17 +136,6 @@ def test_sigterm_lets_answers_end(server: RunningServer) -> None:
     server.wait_gone(_WARDEN_TIMEOUT_S)
     assert not server.instance_file.exists()
     listen("127.0.0.1", server.port).close()
-
-
-def test_kill_of_the_command_takes_everything_along(server: RunningServer, tiny: Path) -> None:
-    serve_from_now_on(server, {"tiny": small(tiny)})  # which is ready sooner
-    restarted(server).wait_ready()
-    assert len(server.processes()) > 5
-    server.kill()
-    print(f"everything was gone after {server.wait_gone(_WARDEN_TIMEOUT_S):.1f} s")
-    listen("127.0.0.1", server.port).close()
-    assert server.run("status").returncode == 1
-    assert not server.instance_file.exists()
 
 
 def test_a_second_interrupt_does_not_wait(server: RunningServer) -> None:
