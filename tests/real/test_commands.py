@@ -23,7 +23,7 @@ pytestmark = pytest.mark.engine
 _WARDEN_TIMEOUT_S = 15
 # For the tests that end a server: its engine is ready in seconds.
 QUICK = {"quick": {"source": "embedded:smollm2-gguf", "max_model_len": 1024}}
-_LONG = {"model": "quick", "prompt": "Once", "max_tokens": 200, "n": 4, "ignore_eos": True}
+_LONG = {"model": "quick", "prompt": "Once", "max_tokens": 300, "n": 2, "ignore_eos": True}
 _HELLO: Any = [{"role": "user", "content": "Hello"}]
 
 
